@@ -1,0 +1,9 @@
+"""What a run is worth: errors against references, tables and figures."""
+
+from __future__ import annotations
+
+from dsmsim.analysis.compare import closed_form_results, compare
+from dsmsim.analysis.plots import plot_run
+from dsmsim.analysis.tables import checks_table, errors_table
+
+__all__ = ["checks_table", "closed_form_results", "compare", "errors_table", "plot_run"]

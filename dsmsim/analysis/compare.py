@@ -1,0 +1,248 @@
+"""Errors of a run against a reference, and what a perfect sampler of the same size would get.
+
+Over the T times of the run, per coordinate, averaged over coordinates and over trials (mean and standard
+deviation over the trials):
+
+    E_m, E_v           |m - m_true|_2 / |m_true|_2 of the mean and of the variance, |.|_2 the norm over times
+    E_m_abs            |m|_2 / sqrt(T) for the coordinates whose true mean is 0 at all times; length
+    variance_error     |s - s_true| / s_true at each time, all samples together
+    density_l1         int |rho_1 - rho_1_true| dx at each time, one-body density along the first axis
+
+`*_floor` is the sampling floor, the same number for exact, independent samples, as many as the run had. For
+E_m, E_v and E_m_abs it is the root mean square sqrt(sum_t Var / n) / |true|_2, which holds however the
+samples of different times are correlated (the mean itself lies between 0.8 and 1 times that); for
+variance_error and density_l1 it is the mean absolute deviation sqrt(2/pi) sigma of a Gaussian, averaged over
+time. The noise of the mean uses the true variance; fourth moments, and how far the particles of one
+trajectory move together, are read from the standard errors of the run.
+
+Source: Orlova et al., ICML 2024, for E_m and E_v.
+
+Shapes: T times, N particles, D axes, K trials, C cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline, PchipInterpolator, make_interp_spline
+
+from dsmsim.config import Config
+from dsmsim.errors import ConfigError
+from dsmsim.system import closed_form
+
+Array = NDArray[np.float64]
+Group = Mapping[str, NDArray[Any]]
+Results = Mapping[str, Group]
+
+ZERO_MEAN = 1e-6  # of the standard deviation: a mean that small at all times is zero by symmetry
+MEAN_ABSOLUTE = float(np.sqrt(2.0 / np.pi))  # E|z| of a standard normal z
+
+
+def compare(results: Results, reference: Results) -> dict[str, NDArray[Any]]:
+    """The results group `errors/<reference>`: arrays over `time`, and scalars as arrays of shape ().
+
+    Times of the run beyond the end of the reference are left out; between its times the reference is
+    interpolated with cubic splines. Its density is integrated over the cells of the run.
+
+    Args:
+        results: at least `observables` with mean and variance; by_trial arrays and standard errors are used
+            where they are.
+        reference: the same groups; a density without `outside` holds point values, one with it averages over
+            cells.
+
+    Raises:
+        ConfigError: if the two are not about the same particles, or have no time in common.
+    """
+    run, truth = _observables(results, "the run"), _observables(reference, "the reference")
+    if run["mean"].shape[1:] != truth["mean"].shape[1:]:
+        raise ConfigError(
+            f"the run has (particles, axes) = {run['mean'].shape[1:]}, the reference"
+            f" {truth['mean'].shape[1:]}: compare runs of the same system"
+        )
+    inside = _common(run["time"], truth["time"])
+    times = run["time"][inside]
+    mean, variance = (at_times(truth["time"], truth[name], times) for name in ("mean", "variance"))
+    errors: dict[str, NDArray[Any]] = {"time": times}
+    scalars = _mean_errors(run, truth, mean, variance, inside)
+    scalars |= _variance_errors(run, variance, inside)
+    relative = np.abs(run["variance"][inside] - variance) / variance
+    errors["variance_error"] = relative.mean((1, 2))
+    scalars["variance_error_mean"] = float(errors["variance_error"].mean())
+    if "density" in results and "density" in reference:
+        density, more = _density_errors(results, reference, inside)
+        errors["density_l1"] = density
+        scalars |= more
+    return errors | {name: np.asarray(value, dtype=np.float64) for name, value in scalars.items()}
+
+
+def closed_form_results(
+    config: Config, times: Array, edges: Sequence[Array]
+) -> dict[str, dict[str, NDArray[Any]]] | None:
+    """`observables` and `density` of the exact solution, or None where there is none.
+
+    Args:
+        config: the input.
+        times: (T,) times.
+        edges: cell edges (C + 1,) for each axis, at most D of them.
+    """
+    form = closed_form(config)
+    if form is None:
+        return None
+    times = np.asarray(times, dtype=np.float64)
+    observables: dict[str, NDArray[Any]] = {
+        "time": times,
+        "particle": np.arange(config.system.particles),
+        "particle_prime": np.arange(config.system.particles),
+        "axis": np.arange(config.system.dimensions),
+        "energy": np.full(len(times), form.energy()),
+    }
+    for name in ("mean", "variance", "covariance", "center_of_mass_mean", "center_of_mass_variance"):
+        observables[name] = getattr(form, name)(times)
+    density: dict[str, NDArray[Any]] = {"time": times}
+    for axis, cells in enumerate(edges):
+        name, suffix = "xyz"[axis], ("", "_y", "_z")[axis]
+        density[name] = 0.5 * (cells[1:] + cells[:-1])
+        density[f"density{suffix}"] = form.density(cells, times, axis)
+        density[f"outside{suffix}"] = 1.0 - density[f"density{suffix}"] @ np.diff(cells)
+    return {"observables": observables, "density": density}
+
+
+def cell_averages(density: Group, centers: Array) -> Array:
+    """(times of `density`, C) averages of its one-body density over equidistant cells with these centres.
+
+    Point values are integrated as a cubic spline, averages over other cells through their running sum.
+    """
+    edges, x = cell_edges(centers), density["x"]
+    values = np.asarray(density["density"], dtype=np.float64)
+    if "outside" not in density:
+        spline = CubicSpline(x, values, axis=1)
+        cumulative = spline.antiderivative()(np.clip(edges, x[0], x[-1]))
+    elif len(x) == len(centers) and np.allclose(x, centers, rtol=0.0, atol=1e-9 * (edges[1] - edges[0])):
+        return values
+    else:
+        own = cell_edges(x)
+        sums = np.concatenate((np.zeros((len(values), 1)), np.cumsum(values * np.diff(own), axis=1)), axis=1)
+        cumulative = PchipInterpolator(own, sums, axis=1)(np.clip(edges, own[0], own[-1]))
+    return np.asarray(np.diff(cumulative, axis=1) / np.diff(edges))
+
+
+def cell_edges(centers: Array) -> Array:
+    """(C + 1,) edges of equidistant cells from their centres (C,), C >= 2."""
+    half = 0.5 * (centers[-1] - centers[0]) / (len(centers) - 1)
+    return np.linspace(centers[0] - half, centers[-1] + half, len(centers) + 1)
+
+
+def _observables(results: Results, whose: str) -> Group:
+    group = results.get("observables", {})
+    missing = [name for name in ("time", "mean", "variance") if name not in group]
+    if missing:
+        raise ConfigError(f"{whose} has no {', '.join(f'observables/{m}' for m in missing)} to compare")
+    return group
+
+
+def _common(times: Array, reference: Array) -> NDArray[np.bool_]:
+    slack = 1e-9 * max(float(np.ptp(reference)), 1e-300)
+    inside: NDArray[np.bool_] = (times >= reference[0] - slack) & (times <= reference[-1] + slack)
+    if not inside.any():
+        raise ConfigError(
+            f"the times of the run, {times[0]:g} to {times[-1]:g}, and of the reference, {reference[0]:g} to"
+            f" {reference[-1]:g}, do not overlap"
+        )
+    return inside
+
+
+def at_times(times: Array, values: NDArray[Any], wanted: Array) -> Array:
+    """Cubic interpolation along the first axis; no interpolation where the times are the same."""
+    values = np.asarray(values, dtype=np.float64)
+    if len(times) == len(wanted) and np.allclose(times, wanted, rtol=0.0, atol=1e-12 * (1.0 + times[-1])):
+        return values
+    if len(times) == 1:
+        return np.repeat(values, len(wanted), axis=0)
+    spline = make_interp_spline(times, values, k=min(3, len(times) - 1), axis=0)
+    return np.asarray(spline(np.clip(wanted, times[0], times[-1])))
+
+
+def _trials(run: Group, name: str, inside: NDArray[np.bool_]) -> Array:
+    """(K, T, N, D): by trial where there are trials, else one trial with everything."""
+    by_trial = run.get(f"{name}_by_trial")
+    values = run[name][None] if by_trial is None else by_trial
+    return np.asarray(values, dtype=np.float64)[:, inside]
+
+
+def _over_trials(name: str, per_trial: Array) -> dict[str, float]:
+    """Mean over the trials, and their standard deviation where there are several; per_trial (K,)."""
+    found = {name: float(per_trial.mean())}
+    if len(per_trial) > 1:
+        found[f"{name}_std"] = float(per_trial.std(ddof=1))
+    return found
+
+
+def _samples(run: Group) -> float | None:
+    """Number of independent samples behind the moments, or None for a solver that does not sample."""
+    stderr = run.get("mean_stderr")
+    if stderr is None or not np.all(stderr > 0.0):
+        return None
+    return float(np.median(run["variance"] / stderr**2))
+
+
+def _l2(values: Array) -> Array:
+    """Norm over the times, the third axis from the end: (..., T, N, D) -> (..., N, D)."""
+    return np.asarray(np.sqrt(np.sum(values**2, axis=-3)))
+
+
+def _mean_errors(
+    run: Group, truth: Group, mean: Array, variance: Array, inside: NDArray[np.bool_]
+) -> dict[str, float]:
+    trials, samples = _trials(run, "mean", inside), _samples(run)
+    absolute, size = _l2(trials - mean), _l2(mean)
+    threshold = ZERO_MEAN * np.sqrt(variance)
+    if "mean_stderr" in truth:  # a sampled reference has a mean of zero within its noise
+        threshold = np.maximum(threshold, 5.0 * np.max(truth["mean_stderr"]))
+    zero = np.all(np.abs(mean) <= threshold, axis=0)
+    noise = None if samples is None else _l2(np.sqrt(variance * len(trials) / samples))
+    found: dict[str, float] = {}
+    groups = (("E_m", ~zero, size), ("E_m_abs", zero, np.full(size.shape, np.sqrt(mean.shape[0]))))
+    for name, chosen, unit in groups:
+        if chosen.any():
+            found |= _over_trials(name, (absolute[:, chosen] / unit[chosen]).mean(1))
+            if noise is not None:
+                found[f"{name}_floor"] = float(np.mean(noise[chosen] / unit[chosen]))
+    return found
+
+
+def _variance_errors(run: Group, variance: Array, inside: NDArray[np.bool_]) -> dict[str, float]:
+    trials, samples = _trials(run, "variance", inside), _samples(run)
+    size = _l2(variance)
+    found = _over_trials("E_v", (_l2(trials - variance) / size).mean((1, 2)))
+    if samples is not None:
+        # Var of a sample variance is s^2 (kurtosis - 1) / n; the kurtosis is the run's own
+        scatter = np.asarray(run["variance_stderr"] / run["variance"])[inside] * variance
+        found["E_v_floor"] = float(np.mean(_l2(scatter * np.sqrt(len(trials))) / size))
+        found["variance_error_floor"] = float(MEAN_ABSOLUTE * np.mean(scatter / variance))
+    return found
+
+
+def _density_errors(
+    results: Results, reference: Results, inside: NDArray[np.bool_]
+) -> tuple[Array, dict[str, float]]:
+    run, truth = results["density"], reference["density"]
+    times = results["observables"]["time"][inside]
+    width = float(np.diff(cell_edges(run["x"]))[0])
+    p_true = at_times(truth["time"], cell_averages(truth, run["x"]), times) * width
+    p_run = np.asarray(run["density"], dtype=np.float64)[inside] * width
+    # everything beyond the cells counts as one more cell
+    beyond = np.abs(p_run.sum(1) - p_true.sum(1))
+    l1 = np.abs(p_run - p_true).sum(1) + beyond
+    found = {"density_l1_max": float(l1.max()), "density_l1_mean": float(l1.mean())}
+    samples = _samples(results["observables"])
+    if samples is not None and "density_stderr" in run:
+        spread = np.asarray(run["density_stderr"], dtype=np.float64)[inside] * width
+        # sigma^2 = p (1 - p) / n_eff, n_eff from the run: particles of one trajectory are not independent
+        effective = (p_run * (1.0 - p_run)).sum(1) / (spread**2).sum(1)
+        p = np.clip(p_true, 0.0, 1.0)
+        sigma = np.sqrt(p * (1.0 - p) / effective[:, None]).sum(1)
+        found["density_l1_floor"] = float(MEAN_ABSOLUTE * sigma.mean())
+    return l1, found

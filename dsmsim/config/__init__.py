@@ -1,0 +1,44 @@
+"""The input file: typed tables, every check that needs no GPU, the plan of a run, and a template."""
+
+from __future__ import annotations
+
+from dsmsim.config.fields import CheckpointCadence, parse_cadence, parse_duration, per_axis
+from dsmsim.config.load import load_config, parse_config
+from dsmsim.config.model import Config
+from dsmsim.config.plan import Plan, make_plan
+from dsmsim.config.run_tables import (
+    CompareTable,
+    EvaluationTable,
+    NetworkTable,
+    OutputTable,
+    RunTable,
+    SamplerTable,
+    TensorTable,
+    TimeTable,
+    TrainTable,
+)
+from dsmsim.config.system import SystemTable
+from dsmsim.config.template import commented_template
+
+__all__ = [
+    "CheckpointCadence",
+    "CompareTable",
+    "Config",
+    "EvaluationTable",
+    "NetworkTable",
+    "OutputTable",
+    "Plan",
+    "RunTable",
+    "SamplerTable",
+    "SystemTable",
+    "TensorTable",
+    "TimeTable",
+    "TrainTable",
+    "commented_template",
+    "load_config",
+    "make_plan",
+    "parse_cadence",
+    "parse_config",
+    "parse_duration",
+    "per_axis",
+]

@@ -1,0 +1,232 @@
+"""Rules that tie several keys of the input together. They need neither a machine nor an installation.
+
+Every rule is a generator of `Problem`s over one complete `Config`; `cross_problems` runs them all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from dsmsim.config.fields import TERM_NAME, per_axis
+from dsmsim.config.modes import balanced_modes, bond_limits, is_composite
+from dsmsim.config.problems import Problem, dotted, shown
+from dsmsim.config.system import GaussianState, ProductState, TrapGroundState
+from dsmsim.config.term_checks import axes_problem, initial_expressions, term_problems
+from dsmsim.config.terms import DoubleWellTerm, HarmonicTerm
+
+if TYPE_CHECKING:
+    from dsmsim.config.model import Config
+
+
+def cross_problems(config: Config) -> list[Problem]:
+    """Everything that is wrong between the keys of an input whose single values are right."""
+    rules = (_terms, _initial, _times, _network, _tensor, _training, _evaluation)
+    return [problem for rule in rules for problem in rule(config)]
+
+
+def problem_at(config: Config, key: str, rule: str, fix: str) -> Problem:
+    """A problem of one key; its value is looked up, and marked where it is the default."""
+    owner: Any = config
+    *path, last = key.split(".")
+    for step in path:
+        owner = getattr(owner, step)
+    name = "with_" if last == "with" else last
+    default = "" if name in owner.model_fields_set else " (the default)"
+    return Problem(key, rule, fix, shown(getattr(owner, name)) + default)
+
+
+def _terms(config: Config) -> Iterator[Problem]:
+    system, end = config.system, config.time.end
+    for name in system.terms:
+        if TERM_NAME.fullmatch(name) is None or name in ("trap", "interaction"):
+            yield Problem(
+                dotted(["system", "terms", name]),
+                "the name of a term must be letters, digits, _ and -, and neither trap nor interaction",
+                "choose another name",
+            )
+    for key, term in system.one_body_terms().items():
+        yield from term_problems(term, key, system.dimensions, end, pair=False)
+        if isinstance(term, DoubleWellTerm) and term.axis >= system.dimensions:
+            axes = " or ".join(str(axis) for axis in range(system.dimensions))
+            yield Problem(
+                f"{key}.axis",
+                f"must be less than system.dimensions = {system.dimensions}",
+                f"write axis = {axes}, or raise system.dimensions",
+                shown(term.axis),
+            )
+    if system.interaction is not None:
+        yield from term_problems(system.interaction, "system.interaction", system.dimensions, end, pair=True)
+
+
+def _initial(config: Config) -> Iterator[Problem]:
+    initial, dimensions = config.initial, config.system.dimensions
+    if isinstance(initial, TrapGroundState):
+        yield from _trap_ground_state(config)
+    elif isinstance(initial, GaussianState):
+        for name in ("mean", "variance", "phase"):
+            yield from axes_problem(f"initial.{name}", getattr(initial, name), dimensions)
+    elif isinstance(initial, ProductState):
+        for name in ("amplitude", "phase"):
+            yield from axes_problem(f"initial.{name}", getattr(initial, name), dimensions)
+        yield from initial_expressions(initial)
+
+
+def _trap_ground_state(config: Config) -> Iterator[Problem]:
+    trap = config.system.trap
+    gaussian = 'or write [initial] with kind = "gaussian" and variance'
+    default = "" if "kind" in config.initial.model_fields_set else " (the default)"
+    value = f'"trap_ground_state"{default}'
+    if not isinstance(trap, HarmonicTerm):
+        given = "there is no [system.trap]" if trap is None else f"system.trap.kind = {shown(trap.kind)}"
+        yield Problem(
+            "initial.kind",
+            f"needs a harmonic trap, but {given}",
+            f'write [system.trap] with kind = "harmonic" and omega, {gaussian}',
+            value,
+        )
+    elif min(per_axis(trap.omega, config.system.dimensions)) <= 0:
+        yield Problem(
+            "initial.kind",
+            f"needs omega > 0 on every axis, but system.trap.omega = {shown(trap.omega)}",
+            f"write a positive system.trap.omega, {gaussian}",
+            value,
+        )
+
+
+def _times(config: Config) -> Iterator[Problem]:
+    save, end = config.time.save, config.time.end
+    if isinstance(save, list):
+        outside = [time for time in save if not 0 <= time <= end]
+        if outside:
+            yield problem_at(
+                config,
+                "time.save",
+                f"every time must be from 0 to time.end = {end!r}, but {outside[0]!r} is not",
+                f"remove {outside[0]!r}, or change time.end",
+            )
+
+
+def _network(config: Config) -> Iterator[Problem]:
+    network, train = config.network, config.train
+    if network.kind == "sorted" and config.system.dimensions != 1:
+        yield problem_at(
+            config,
+            "network.kind",
+            f"orders the particles along a line, but system.dimensions = {config.system.dimensions}",
+            'write kind = "equivariant" or kind = "mlp"',
+        )
+    if network.initial == "learned" and train.gamma == 0:
+        yield problem_at(
+            config,
+            "train.gamma",
+            'must be > 0 with network.initial = "learned": nothing else fixes the initial state',
+            'write gamma = 1.0, or network.initial = "exact"',
+        )
+    if train.alpha == 0 and train.beta == 0:
+        yield problem_at(
+            config,
+            "train.alpha",
+            "train.alpha and train.beta must not both be 0: no equation is left to solve",
+            "write alpha = 1.0 and beta = 1.0",
+        )
+
+
+def _tensor(config: Config) -> Iterator[Problem]:
+    tensor, width = config.network.tensor, config.network.width
+    if tensor is None:
+        return
+    if None in (tensor.modes_out, tensor.modes_in) and not is_composite(width):
+        better = next(number for number in range(max(width, 4), 2 * width + 8) if is_composite(number))
+        yield problem_at(
+            config,
+            "network.width",
+            "must be a product of two factors > 1 for [network.tensor]",
+            f"write width = {better}, or remove [network.tensor]",
+        )
+        return
+    automatic = balanced_modes(width) if is_composite(width) else [1, width]
+    modes = {"modes_out": tensor.modes_out or automatic, "modes_in": tensor.modes_in or automatic}
+    if wrong := list(_modes(config, modes, automatic)):
+        yield from wrong
+        return
+    limits = bond_limits(modes["modes_out"], modes["modes_in"])
+    if tensor.rank > max(limits):
+        yield problem_at(
+            config,
+            "network.tensor.rank",
+            f"must be at most {max(limits)}, the largest bond that modes_out = {modes['modes_out']} and "
+            f"modes_in = {modes['modes_in']} allow",
+            f"write rank = {max(limits)} or less",
+        )
+
+
+def _modes(config: Config, modes: dict[str, list[int]], automatic: list[int]) -> Iterator[Problem]:
+    width, fix = config.network.width, f"write e.g. {automatic}, or remove it"
+    for name, given in modes.items():
+        key = f"network.tensor.{name}"
+        if any(mode < 1 for mode in given):
+            yield problem_at(config, key, "every mode must be >= 1", fix)
+        elif len(given) < 2:
+            yield problem_at(config, key, "there must be at least 2 modes", fix)
+        elif math.prod(given) != width:
+            rule = f"the modes must multiply to network.width = {width}, not to {shown(math.prod(given))}"
+            yield problem_at(config, key, rule, fix)
+    if len(modes["modes_out"]) != len(modes["modes_in"]):
+        both = f"modes_out = {modes['modes_out']} and modes_in = {modes['modes_in']}"
+        yield Problem(
+            "network.tensor.modes_in",
+            f"{both} must have the same length",
+            "give both, with the same number of modes",
+        )
+
+
+def _multiples(value: int, unit: int) -> str:
+    """The multiples of `unit` next to `value`, for a fix."""
+    below = value // unit * unit
+    return f"{below} or {below + unit}" if below else str(unit)
+
+
+def _training(config: Config) -> Iterator[Problem]:
+    train = config.train
+    if train.points % train.trajectories:
+        yield problem_at(
+            config,
+            "train.points",
+            f"must be a multiple of train.trajectories = {train.trajectories}",
+            f"write points = {_multiples(train.points, train.trajectories)}",
+        )
+    if train.trajectories % train.block:
+        divisor = math.gcd(train.trajectories, train.block)
+        yield problem_at(
+            config,
+            "train.block",
+            f"must divide train.trajectories = {train.trajectories}",
+            f"write block = {divisor}, or trajectories = {_multiples(train.trajectories, train.block)}",
+        )
+    if train.warmup >= train.epochs:
+        yield problem_at(
+            config,
+            "train.warmup",
+            f"must be less than train.epochs = {train.epochs}",
+            f"write warmup = {train.epochs // 10}",
+        )
+
+
+def _evaluation(config: Config) -> Iterator[Problem]:
+    evaluation, stored = config.evaluation, config.output.trajectories
+    if evaluation.samples % evaluation.trials:
+        yield problem_at(
+            config,
+            "evaluation.samples",
+            f"must be a multiple of evaluation.trials = {evaluation.trials}",
+            f"write samples = {_multiples(evaluation.samples, evaluation.trials)}",
+        )
+    if stored > evaluation.samples:
+        yield problem_at(
+            config,
+            "output.trajectories",
+            f"must be at most evaluation.samples = {evaluation.samples}",
+            f"write trajectories = {evaluation.samples} or less",
+        )

@@ -1,0 +1,132 @@
+"""Checks that depend on where the program runs: the machine's memory and what is installed.
+
+They are kept apart so that the input of a run made on a large machine can still be read on a small one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+
+from dsmsim.config.checks import problem_at
+from dsmsim.config.interactions import PythonPair
+from dsmsim.config.model import Config
+from dsmsim.config.plan import make_plan
+from dsmsim.config.problems import Problem, listed, nearest, shown
+from dsmsim.config.terms import PythonTerm
+
+CLOSED_FORM = "closed_form"
+
+
+def environment_problems(config: Config, hosts: int = 1) -> list[Problem]:
+    """What this machine (times `hosts`) and this installation cannot do of a valid input."""
+    return [*_references(config), *_targets(config), *_memory(config, hosts)]
+
+
+def reference_names() -> list[str]:
+    """The names that compare.with may hold: installed methods and "closed_form"."""
+    return [CLOSED_FORM, *sorted(point.name for point in entry_points(group="dsmsim.methods"))]
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory of this machine, None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _references(config: Config) -> Iterator[Problem]:
+    wanted, valid = config.compare.with_, reference_names()
+    for name in wanted if isinstance(wanted, list) else []:
+        if name not in valid:
+            close = nearest(name, valid)
+            yield problem_at(
+                config,
+                "compare.with",
+                f"{shown(name)} is not installed; installed are {listed(valid)}",
+                f'did you mean "{close}"?' if close else 'remove it, or write with = "auto"',
+            )
+
+
+def _targets(config: Config) -> Iterator[Problem]:
+    terms = config.system.one_body_terms().items()
+    python = [
+        (f"{key}.target", term.target, "dsmsim.potentials")
+        for key, term in terms
+        if isinstance(term, PythonTerm)
+    ]
+    if isinstance(config.system.interaction, PythonPair):
+        python.append(("system.interaction.target", config.system.interaction.target, "dsmsim.interactions"))
+    for key, target, group in python:
+        names = sorted(point.name for point in entry_points(group=group))
+        if ":" not in target and target not in names:
+            close = nearest(target, names)
+            yield Problem(
+                key,
+                f'is not in the entry-point group "{group}" (it has {listed(names) or "no entries"})',
+                f'did you mean "{close}"?' if close else 'write "module:callable"',
+                shown(target),
+            )
+
+
+# the key to change for each part of the estimate, the key it must stay a multiple of, and what else helps
+_SMALLER = {
+    "parameters": ("network.width", None, "fewer network.blocks"),
+    "residuals": ("train.points", "train.trajectories", "a smaller network.width"),
+    "sampling": ("time.steps", None, "fewer train.trajectories"),
+    "evaluation": ("evaluation.samples", "evaluation.trials", "a smaller network.width"),
+    "results": ("time.save", None, "fewer system.particles, evaluation.bins or output.trajectories"),
+}
+
+
+def _memory(config: Config, hosts: int) -> Iterator[Problem]:
+    limit = physical_memory()
+    memory = make_plan(config, hosts).memory
+    if limit is None or memory.total <= limit:
+        return
+    part = max(_SMALLER, key=lambda name: getattr(memory, name))
+    key, unit_key, instead = _SMALLER[part]
+    unit = 1 if unit_key is None else _value(config, unit_key)
+    fitting = _largest_that_fits(config, key, unit, hosts, limit)
+    name = key.rpartition(".")[2]
+    yield problem_at(
+        config,
+        key,
+        f"needs about {_gigabytes(getattr(memory, part))}, {_gigabytes(memory.total)} in all, "
+        f"but the memory here is {_gigabytes(limit)}",
+        f"write {name} = {fitting} or less, or {instead}"
+        if fitting
+        else f"write {instead}, fewer system.particles or a smaller {name}",
+    )
+
+
+def _value(config: Config, key: str) -> int:
+    table, _, name = key.partition(".")
+    value = getattr(getattr(config, table), name)
+    return len(value) if isinstance(value, list) else int(value)
+
+
+def _largest_that_fits(config: Config, key: str, unit: int, hosts: int, limit: int) -> int | None:
+    """The largest multiple of `unit` for one key whose plan fits into `limit` bytes, None if none does.
+
+    The width of tensor-train layers is not searched: most widths have no modes.
+    """
+    if key == "network.width" and config.network.tensor is not None:
+        return None
+    table, _, name = key.partition(".")
+
+    def fits(count: int) -> bool:
+        smaller = getattr(config, table).model_copy(update={name: count * unit})
+        return make_plan(config.model_copy(update={table: smaller}), hosts).memory.total <= limit
+
+    low, high = 0, _value(config, key) // unit  # low fits or is none, high does not fit
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low * unit if low * unit >= 2 else None
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.3g} GB"

@@ -1,0 +1,61 @@
+"""The whole input as one typed object: the attribute path of a value is its dotted key in the TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from dsmsim.config.checks import cross_problems
+from dsmsim.config.fields import Table
+from dsmsim.config.run_tables import (
+    CompareTable,
+    EvaluationTable,
+    NetworkTable,
+    OutputTable,
+    RunTable,
+    SamplerTable,
+    TimeTable,
+    TrainTable,
+)
+from dsmsim.config.system import InitialState, SystemTable, TrapGroundState
+
+
+class Config(Table):
+    """The resolved input. Build it with `load_config` or `parse_config`, which explain what is wrong."""
+
+    title: str = Field(default="", description="a line for figures and reports")
+    seed: int = Field(default=1, ge=0, description="seed of every random number of the run, >= 0")
+    system: SystemTable = Field(description="the bosons and their potential")
+    initial: InitialState = Field(default_factory=TrapGroundState, description="the state at t = 0")
+    time: TimeTable = Field(description="the interval of time")
+    network: NetworkTable = Field(default_factory=NetworkTable, description="the two velocity fields")
+    sampler: SamplerTable = Field(default_factory=SamplerTable, description="the sampling process")
+    train: TrainTable = Field(default_factory=TrainTable, description="the loss and its minimisation")
+    evaluation: EvaluationTable = Field(
+        default_factory=EvaluationTable, description="samples for the observables"
+    )
+    output: OutputTable = Field(default_factory=OutputTable, description="what a run leaves behind")
+    compare: CompareTable = Field(default_factory=CompareTable, description="references to compare with")
+    run: RunTable = Field(default_factory=RunTable, description="the machine")
+
+    @model_validator(mode="after")
+    def _cross_check(self) -> Self:
+        problems = cross_problems(self)
+        if problems:
+            text = "\n".join(str(problem) for problem in problems)
+            raise PydanticCustomError("cross_field", "{text}", {"text": text, "problems": problems})
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The input with every default written out, as plain values that TOML can hold (no None)."""
+        return self.model_dump(mode="python", by_alias=True, exclude_none=True)
+
+    def physics_hash(self) -> str:
+        """sha256 of [system], [initial] and time.end: equal for runs that answer the same question."""
+        plain = self.to_dict()
+        physics = {"system": plain["system"], "initial": plain["initial"], "end": plain["time"]["end"]}
+        return hashlib.sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()

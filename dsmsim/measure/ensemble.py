@@ -1,0 +1,238 @@
+"""Observables of an ensemble of independent trajectories X_t ~ |psi(x, t)|^2, each with a standard error.
+
+    mean, covariance        of the coordinates, and of the centre of mass R = sum_i x_i / N
+    energy                  E = E[ m|u|^2/2 + m|v|^2/2 + V ], and its three parts
+    density                 one-body density, averaged over the particles, along each axis
+    checks                  the identities of `identities.py`
+
+Everything is kept as sums and counts in float64, so that batches, blocks and ranks add up. Energies in units
+of hbar times the inverse time of the input, lengths in those of the input.
+
+Shapes: B trajectories, N particles, D axes, n = N D coordinates, T times, K trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from dsmsim.measure.histogram import HistogramSums
+from dsmsim.measure.identities import CenterOfMass, Check, IdentitySums, center_of_mass_checks
+from dsmsim.measure.moments import Array, Moments, MomentSums, mean_and_stderr
+from dsmsim.system import System
+
+ENERGIES = ("energy_kinetic_osmotic", "energy_kinetic_current", "energy_potential", "energy")
+AXES = "xyz"
+
+
+class ExactFields(Protocol):
+    """Exact velocities to measure the error of u and v against: x (B, n), t (B, 1) -> (B, n)."""
+
+    def u(self, x: Tensor, t: Tensor, /) -> Tensor: ...
+
+    def v(self, x: Tensor, t: Tensor, /) -> Tensor: ...
+
+
+class EnsembleSums:
+    """Sums over samples; `add` batches, sum `tensors` over the ranks, then read the results.
+
+    Args:
+        system: the bosons.
+        times: (T,) saved times, increasing.
+        trials: K independent groups of samples, whose spread gives the error of the published metrics.
+        edges: histogram cell edges for each of the D axes, length.
+        mean, variance: (n,) of the initial state: the shift of the moments, and the lengths of the checks.
+        exact: closed-form velocities, where they are known.
+        device: where the sums live; x, u and v are moved there.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        times: ArrayLike,
+        trials: int,
+        edges: Sequence[Array],
+        *,
+        mean: ArrayLike,
+        variance: ArrayLike,
+        exact: ExactFields | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if len(edges) != system.dimensions:
+            raise ValueError(f"{system.dimensions} axes need as many arrays of edges, got {len(edges)}")
+        self.system = system
+        self.times = np.asarray(times, dtype=np.float64)
+        self.trials = trials
+        self.exact = exact
+        self.device = torch.device(device)
+        count, n = len(self.times), system.coordinates
+        shift, spread = (np.broadcast_to(np.asarray(a, dtype=np.float64), n) for a in (mean, variance))
+        self._shift = torch.tensor(shift, dtype=torch.float64, device=self.device)
+        self._count = self._zeros(trials, count)
+        self._trial_sums = self._zeros(2, trials, count, n)
+        self._energy = self._zeros(count, len(ENERGIES), 2)
+        self._magnitude = self._zeros(count)
+        self._field_errors = self._zeros(count, 2, 2)
+        self._moments = MomentSums(count, system.dimensions, system.particles, self.device)
+        self._center = MomentSums(count, system.dimensions, 1, self.device)
+        self._histograms = [HistogramSums(e, count, self.device) for e in edges]
+        self._identities = IdentitySums(system, self.times, shift, spread, self.device)
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(*shape, dtype=torch.float64, device=self.device)
+
+    @torch.no_grad()
+    def add(
+        self, time_index: int, trial: int, x: Tensor, u: Tensor, v: Tensor, t: float, *, block: int = 0
+    ) -> None:
+        """Add trajectories x (B, n) with velocities u, v (B, n) at time t = times[time_index].
+
+        The trajectories of one block come in the order of the times, from index 0 on; blocks may be
+        interleaved if each has its own `block` number within its trial.
+
+        Raises:
+            ValueError: if a block skips a time.
+        """
+        x, u, v = (a.to(device=self.device, dtype=torch.float64) for a in (x, u, v))
+        clock = torch.full_like(x[:, :1], t)
+        z = x - self._shift
+        self._count[trial, time_index] += len(x)
+        self._trial_sums[:, trial, time_index] += torch.stack((z.sum(0), z.square().sum(0)))
+        by_axis = self._by_particle(z).permute(2, 0, 1)
+        self._moments.add(time_index, by_axis)
+        self._center.add(time_index, by_axis.mean(2, keepdim=True))
+        positions = self._by_particle(x)
+        for axis, histogram in enumerate(self._histograms):
+            histogram.add(time_index, positions[..., axis])
+        energy = self._add_energy(time_index, x, u, v, clock)
+        self._add_field_errors(time_index, x, u, v, clock)
+        gradient = self.system.gradient(x, clock)
+        self._identities.add(time_index, (trial, block), x, u, v, gradient, energy)
+
+    def _by_particle(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), self.system.particles, self.system.dimensions)
+
+    def _add_energy(self, time_index: int, x: Tensor, u: Tensor, v: Tensor, clock: Tensor) -> Tensor:
+        half = 0.5 * self.system.mass
+        osmotic, current = half * u.square().sum(1), half * v.square().sum(1)
+        potential = self.system.potential(x, clock)
+        total = osmotic + current + potential
+        parts = torch.stack((osmotic, current, potential, total))
+        self._energy[time_index] += torch.stack((parts.sum(1), parts.square().sum(1)), dim=1)
+        self._magnitude[time_index] += (osmotic + current + potential.abs()).sum()
+        return total
+
+    def _add_field_errors(self, time_index: int, x: Tensor, u: Tensor, v: Tensor, clock: Tensor) -> None:
+        if self.exact is None:
+            return
+        for row, (field, true) in enumerate(((u, self.exact.u(x, clock)), (v, self.exact.v(x, clock)))):
+            sums = torch.stack(((field - true).square().sum(), true.square().sum()))
+            self._field_errors[time_index, row] += sums
+
+    def tensors(self) -> list[Tensor]:
+        """Every sum (float64), to be added over ranks in place before the results are read."""
+        own = [self._count, self._trial_sums, self._energy, self._magnitude, self._field_errors]
+        own += self._moments.tensors() + self._center.tensors() + self._identities.tensors()
+        return own + [tensor for histogram in self._histograms for tensor in histogram.tensors()]
+
+    @property
+    def samples(self) -> int:
+        """Trajectories over all trials (the fewest at any time)."""
+        return int(self._totals().min())
+
+    def _totals(self) -> Array:
+        totals: Array = self._count.sum(0).cpu().numpy()
+        if not np.all(totals > 0):
+            raise ValueError(f"no samples at time indices {np.flatnonzero(totals == 0).tolist()}")
+        return totals
+
+    def observables(self) -> dict[str, NDArray[Any]]:
+        """The results group `observables`; NAME_stderr beside every NAME that has one."""
+        system, count = self.system, self._totals()
+        moments, center = self._moments.finish(count), self._center.finish(count)
+        shift = self._shift.cpu().numpy().reshape(system.particles, system.dimensions)
+        group: dict[str, NDArray[Any]] = {
+            "time": self.times.copy(),
+            "particle": np.arange(system.particles),
+            "particle_prime": np.arange(system.particles),
+            "axis": np.arange(system.dimensions),
+            "trial": np.arange(self.trials),
+            "covariance": np.moveaxis(moments.covariance, 1, -1),
+            "covariance_stderr": np.moveaxis(moments.covariance_stderr, 1, -1),
+        }
+        group |= _mean_and_variance(moments, shift, "mean", "variance")
+        names = "center_of_mass_mean", "center_of_mass_variance"
+        group |= {
+            key: value[:, 0] for key, value in _mean_and_variance(center, shift.mean(0), *names).items()
+        }
+        sums = self._energy.cpu().numpy()
+        energy, energy_stderr = mean_and_stderr(count, sums[..., 0], sums[..., 1])
+        for k, name in enumerate(ENERGIES):
+            group[name], group[f"{name}_stderr"] = energy[:, k], energy_stderr[:, k]
+        return group | self._by_trial(shift)
+
+    def _by_trial(self, shift: Array) -> dict[str, NDArray[Any]]:
+        shape = (self.trials, len(self.times), self.system.particles, self.system.dimensions)
+        count = self._count.cpu().numpy()[:, :, None, None]
+        first, second = (sums.reshape(shape) for sums in self._trial_sums.cpu().numpy())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = first / count
+            variance = (second / count - mean**2) * count / (count - 1.0)
+        return {"mean_by_trial": mean + shift, "variance_by_trial": variance}
+
+    def density(self) -> dict[str, NDArray[Any]]:
+        """The results group `density`: cell averages along each axis, and the fraction outside the cells."""
+        count = self._totals()
+        group: dict[str, NDArray[Any]] = {"time": self.times.copy()}
+        for axis, histogram in zip(AXES, self._histograms, strict=False):
+            suffix = "" if axis == "x" else f"_{axis}"
+            density, stderr, outside = histogram.density(count, self.system.particles)
+            group[axis] = 0.5 * (histogram.edges[1:] + histogram.edges[:-1])
+            group[f"density{suffix}"], group[f"density{suffix}_stderr"] = density, stderr
+            group[f"outside{suffix}"] = outside
+        return group
+
+    def score_identities(self) -> list[Check]:
+        """Score consistency for every test function."""
+        return self._identities.score_checks(self._totals())
+
+    def checks(self, center_of_mass: CenterOfMass | None = None) -> list[Check]:
+        """All identities; those of the centre of mass where its exact motion is given."""
+        count = self._totals()
+        checks = self._identities.score_checks(count) + self._identities.path_checks(count)
+        if center_of_mass is not None:
+            found = self.observables()
+            keys = (f"center_of_mass_{k}" for k in ("mean", "mean_stderr", "variance", "variance_stderr"))
+            checks += center_of_mass_checks(center_of_mass, self.times, *(found[k] for k in keys))
+        scale = float(self._magnitude[0]) / count[0]
+        return [*checks, *self._identities.energy_check(count, scale)]
+
+    def field_errors(self) -> dict[str, float]:
+        """E_u and E_v_field: relative L2(rho) errors over all times; empty without exact velocities.
+
+        A velocity that is 0 everywhere has no relative error and is left out.
+        """
+        errors = {}
+        for name, (wrong, true) in zip(("E_u", "E_v_field"), self._field_errors.sum(0).tolist(), strict=True):
+            if self.exact is not None and true > 0.0:
+                errors[name] = float(np.sqrt(wrong / true))
+        return errors
+
+
+def _mean_and_variance(moments: Moments, shift: Array, mean: str, variance: str) -> dict[str, NDArray[Any]]:
+    """Means and variances as (T, N, D) from groups by axis (T, D, N)."""
+    diagonals = (np.diagonal(c, axis1=-2, axis2=-1) for c in (moments.covariance, moments.covariance_stderr))
+    means, mean_stderr, variances, variance_stderr = (
+        np.moveaxis(a, 1, -1).copy() for a in (moments.mean, moments.mean_stderr, *diagonals)
+    )
+    return {
+        mean: means + shift,
+        f"{mean}_stderr": mean_stderr,
+        variance: variances,
+        f"{variance}_stderr": variance_stderr,
+    }

@@ -1,0 +1,35 @@
+"""Files of a run: results, checkpoints, the log and the directory they are in. The only owner of h5py."""
+
+from __future__ import annotations
+
+from dsmsim.store.checkpoint import Checkpoint, checkpoint_files, load_checkpoint, save_checkpoint
+from dsmsim.store.jsonlines import JsonLines, read_jsonlines
+from dsmsim.store.provenance import provenance
+from dsmsim.store.results import (
+    Attributes,
+    Results,
+    StoredResults,
+    read_results,
+    update_results,
+    write_results,
+)
+from dsmsim.store.rundir import RunDirectory
+from dsmsim.store.schema import SCHEMA_VERSION
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Attributes",
+    "Checkpoint",
+    "JsonLines",
+    "Results",
+    "RunDirectory",
+    "StoredResults",
+    "checkpoint_files",
+    "load_checkpoint",
+    "provenance",
+    "read_jsonlines",
+    "read_results",
+    "save_checkpoint",
+    "update_results",
+    "write_results",
+]

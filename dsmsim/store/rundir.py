@@ -1,0 +1,140 @@
+"""One run is one directory. Nothing in it is removed or replaced unless that was asked for.
+
+input.toml      as given                  results.h5     observables, density, training, errors, model
+resolved.toml   with every default        checkpoints/   ckpt-000120.h5, ...
+log.jsonl       one record a line         figures/       drawn by dsmsim plot
+report.html     by dsmsim report          references/    results of the references, fock.h5, ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from dsmsim.errors import ConfigError, StoreError
+from dsmsim.store.checkpoint import checkpoint_files
+from dsmsim.store.files import store_error, write_atomically
+
+_FIGURES = ("*.png", "*.pdf", "*.svg")
+
+
+class RunDirectory:
+    """The places of one run's files; nothing is created or read by naming them.
+
+    Attributes:
+        path: the directory.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def input(self) -> Path:
+        """The input file as it was given."""
+        return self.path / "input.toml"
+
+    @property
+    def resolved(self) -> Path:
+        """The input with every default written out."""
+        return self.path / "resolved.toml"
+
+    @property
+    def log(self) -> Path:
+        """The log, one JSON record a line."""
+        return self.path / "log.jsonl"
+
+    @property
+    def results(self) -> Path:
+        """The results."""
+        return self.path / "results.h5"
+
+    @property
+    def report(self) -> Path:
+        """The report for the browser."""
+        return self.path / "report.html"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The directory of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        """The directory of figures."""
+        return self.path / "figures"
+
+    @property
+    def references(self) -> Path:
+        """The directory of the references' results."""
+        return self.path / "references"
+
+    @classmethod
+    def create(cls, path: str | Path, overwrite: bool = False) -> RunDirectory:
+        """Make the directory for a new run.
+
+        Args:
+            path: created with its parents where it is missing; files that are not of a run may be there.
+            overwrite: remove an earlier run's files. Only files that dsmsim writes are removed, and
+                `input.toml` stays until the new run replaces it (it may be the very input of that run).
+
+        Raises:
+            ConfigError: a run is there and `overwrite` is false, or `path` is a file.
+            StoreError: the directory cannot be made or emptied.
+        """
+        run = cls(path)
+        if run.path.exists() and not run.path.is_dir():
+            raise ConfigError(
+                f"--out {run.path}: this is a file, not a directory; choose another place with --out"
+            )
+        try:
+            found = sorted(run._files())
+            if found and not overwrite:
+                names = ", ".join(str(file.relative_to(run.path)) for file in found[:4])
+                more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+                raise ConfigError(
+                    f"--out {run.path}: the directory already holds a run ({names}{more}). Continue it "
+                    f"with `dsmsim resume {run.path}`, replace it with --overwrite, or name another by --out"
+                )
+            for file in found:
+                if file != run.input:
+                    file.unlink(missing_ok=True)
+            for directory in (run.checkpoints, run.figures, run.references):
+                with contextlib.suppress(OSError):  # missing, or it holds files of somebody else
+                    directory.rmdir()
+            run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise store_error("create", run.path, error) from error
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDirectory:
+        """The directory of a run that is there.
+
+        Raises:
+            StoreError: there is no such directory, or no run in it.
+        """
+        run = cls(path)
+        if not run.resolved.is_file():
+            what = "holds no run (no resolved.toml)" if run.path.is_dir() else "is no directory"
+            raise StoreError(
+                f"{run.path} {what}: name the directory that `dsmsim run` wrote, such as runs/NAME"
+            )
+        return run
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a text file of the run in a single step; StoreError if it cannot be written."""
+        write_atomically(path, text.encode())
+
+    def _files(self) -> Iterator[Path]:
+        """The files of a run that are there, and what killed writers left behind."""
+        for file in (self.input, self.resolved, self.log, self.results, self.report):
+            if file.is_file():
+                yield file
+            yield from self.path.glob(f".{file.name}.*.tmp")
+        yield from checkpoint_files(self.checkpoints)
+        yield from self.checkpoints.glob(".ckpt-*.h5.*.tmp")
+        yield from self.references.glob("*.h5")
+        yield from self.references.glob(".*.h5.*.tmp")
+        for pattern in _FIGURES:
+            yield from self.figures.glob(pattern)

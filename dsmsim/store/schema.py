@@ -1,0 +1,177 @@
+"""The one catalogue of results.h5: which group holds which variable, over which dimensions, in which unit.
+
+Units are words of the input's own system (hbar and mass are given in [system]): `time`, `length`, `energy`.
+They are no names that netCDF readers take for dates. Every variable NAME may have a NAME_stderr beside it,
+its standard error, with the same dimensions and units. A dimension's coordinate is the variable of the same
+name.
+
+`model/...` holds the networks: arrays of any name and shape, in nested groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+SCHEMA_VERSION = 1
+CONVENTIONS = "CF-1.11"
+
+Kind = Literal["float", "int", "text"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One array of results.h5.
+
+    Attributes:
+        dims: names of its dimensions, in order; () for a number.
+        units: words, "1" for a pure number.
+        long_name: what it is, for the axis of a figure.
+        kind: of its values.
+    """
+
+    dims: tuple[str, ...]
+    units: str
+    long_name: str
+    kind: Kind = "float"
+
+
+_PER_AXIS = ("time", "particle", "axis")
+_TIME = Variable(("time",), "time", "time")
+_PARTICLE = Variable(("particle",), "1", "particle", "int")
+_AXIS = Variable(("axis",), "1", "Cartesian axis", "int")
+
+
+def _position(axis: str) -> Variable:
+    return Variable((axis,), "length", f"centre of the histogram cell along {axis}")
+
+
+def _density(axis: str) -> Variable:
+    return Variable(("time", axis), "1/length", f"one-body density along {axis}, of integral 1")
+
+
+_OBSERVABLES = {
+    "time": _TIME,
+    "particle": _PARTICLE,
+    "particle_prime": Variable(("particle_prime",), "1", "second particle", "int"),
+    "axis": _AXIS,
+    "trial": Variable(("trial",), "1", "independent set of samples", "int"),
+    "mean": Variable(_PER_AXIS, "length", "mean position"),
+    "variance": Variable(_PER_AXIS, "length^2", "variance of the position"),
+    "covariance": Variable(
+        ("time", "particle", "particle_prime", "axis"), "length^2", "covariance of two particles' positions"
+    ),
+    "center_of_mass_mean": Variable(("time", "axis"), "length", "mean of the centre of mass"),
+    "center_of_mass_variance": Variable(("time", "axis"), "length^2", "variance of the centre of mass"),
+    "energy": Variable(("time",), "energy", "total energy"),
+    "energy_kinetic_osmotic": Variable(("time",), "energy", "kinetic energy of the osmotic velocity"),
+    "energy_kinetic_current": Variable(("time",), "energy", "kinetic energy of the current velocity"),
+    "energy_potential": Variable(("time",), "energy", "potential energy"),
+    "norm": Variable(("time",), "1", "norm of the state"),
+    "mean_by_trial": Variable(("trial", *_PER_AXIS), "length", "mean position in each trial"),
+    "variance_by_trial": Variable(
+        ("trial", *_PER_AXIS), "length^2", "variance of the position in each trial"
+    ),
+}
+
+_DENSITY = {
+    "time": _TIME,
+    "x": _position("x"),
+    "y": _position("y"),
+    "z": _position("z"),
+    "density": _density("x"),
+    "density_y": _density("y"),
+    "density_z": _density("z"),
+}
+
+_TRAINING = {
+    "epoch": Variable(("epoch",), "1", "epoch", "int"),
+    "loss": Variable(("epoch",), "1", "loss"),
+    "loss_newton": Variable(("epoch",), "1", "loss of the Newton equation"),
+    "loss_score": Variable(("epoch",), "1", "loss of the score equation"),
+    "loss_initial": Variable(("epoch",), "1", "loss of the initial state"),
+    "learning_rate": Variable(("epoch",), "1", "learning rate"),
+    "gradient_norm": Variable(("epoch",), "1", "norm of the gradient before clipping"),
+    "seconds": Variable(("epoch",), "s", "wall-clock time since the start of training"),
+}
+
+_CHECKS = {
+    "check": Variable(("check",), "1", "name of the check", "text"),
+    "value": Variable(("check",), "mixed", "value found"),
+    "expected": Variable(("check",), "mixed", "value expected"),
+    "stderr": Variable(("check",), "mixed", "standard error of the value"),
+    "deviation": Variable(("check",), "1", "distance from the expected value, relative to the check's scale"),
+    "tolerance": Variable(("check",), "1", "largest deviation that passes"),
+    "passed": Variable(("check",), "1", "1 if the check passed, else 0", "int"),
+}
+
+_ERRORS = {
+    "time": _TIME,
+    "E_m": Variable((), "1", "relative L2 error of the mean"),
+    "E_m_std": Variable((), "1", "standard deviation of E_m over the trials"),
+    "E_m_abs": Variable((), "length", "root-mean-square error of the mean over time"),
+    "E_m_floor": Variable((), "1", "E_m that sampling alone would give"),
+    "E_v": Variable((), "1", "relative L2 error of the variance"),
+    "E_v_std": Variable((), "1", "standard deviation of E_v over the trials"),
+    "E_v_floor": Variable((), "1", "E_v that sampling alone would give"),
+    "density_l1_max": Variable((), "1", "largest L1 distance of the densities over time"),
+    "density_l1_mean": Variable((), "1", "mean L1 distance of the densities over time"),
+    "density_l1_floor": Variable((), "1", "L1 distance of the densities that sampling alone would give"),
+    "E_u": Variable((), "1", "relative L2 error of the osmotic velocity, weighted by the density"),
+    "E_v_field": Variable((), "1", "relative L2 error of the current velocity, weighted by the density"),
+    "variance_error": Variable(("time",), "1", "relative error of the variance"),
+    "density_l1": Variable(("time",), "1", "L1 distance of the densities"),
+}
+
+_TRAJECTORIES = {
+    "time": _TIME,
+    "trajectory": Variable(("trajectory",), "1", "trajectory of the sampling process", "int"),
+    "particle": _PARTICLE,
+    "axis": _AXIS,
+    "position": Variable(("time", "trajectory", "particle", "axis"), "length", "position"),
+}
+
+CATALOGUE: Mapping[str, Mapping[str, Variable]] = {
+    "observables": _OBSERVABLES,
+    "density": _DENSITY,
+    "training": _TRAINING,
+    "checks": _CHECKS,
+    "errors/*": _ERRORS,
+    "trajectories": _TRAJECTORIES,
+    "provenance": {},
+}
+
+
+def is_model(group: str) -> bool:
+    """Whether `group` is one of `model/...`, which hold arrays of any name."""
+    return group.startswith("model/") and group != "model/"
+
+
+def variables_of(group: str) -> Mapping[str, Variable]:
+    """The variables that `group` may hold, without their NAME_stderr.
+
+    Raises:
+        ValueError: there is no such group (a programmer's mistake).
+    """
+    parent, _, child = group.partition("/")
+    key = f"{parent}/*" if child and "/" not in child else group
+    if "*" in group or key not in CATALOGUE:
+        raise ValueError(f"results.h5 has no group {group!r}: it has {', '.join(CATALOGUE)} and model/*")
+    return CATALOGUE[key]
+
+
+def variable(group: str, name: str) -> Variable:
+    """The catalogue's entry for one array, NAME_stderr derived from NAME.
+
+    Raises:
+        ValueError: the group or the name is not in the catalogue (a programmer's mistake).
+    """
+    known = variables_of(group)
+    if name in known:
+        return known[name]
+    base = name.removesuffix("_stderr")
+    if base != name and base in known and known[base].dims != (base,):
+        entry = known[base]
+        return replace(entry, long_name=f"standard error of {entry.long_name}")
+    raise ValueError(f"group {group!r} of results.h5 has no variable {name!r}: it has {', '.join(known)}")

@@ -1,0 +1,3 @@
+"""Training: batches, optimisers, the step, the loop, evaluation, and the method that composes them."""
+
+from __future__ import annotations

@@ -1,0 +1,214 @@
+"""The method "dsm": train two velocity fields on Nelson's equations, sample, measure, write results.h5.
+
+This is where values meet: system, fields, loop, measurement and files are made here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tomli_w
+
+from dsmsim.config import Config
+from dsmsim.errors import DivergedError
+from dsmsim.measure import checks_group
+from dsmsim.parallel import StopRequest, World, start
+from dsmsim.store import (
+    JsonLines,
+    Results,
+    RunDirectory,
+    load_checkpoint,
+    provenance,
+    read_jsonlines,
+    save_checkpoint,
+    write_results,
+)
+from dsmsim.tensor import TTLinear
+from dsmsim.training.evaluate import Evaluation, evaluate
+from dsmsim.training.loop import Hooks, train
+from dsmsim.training.state import TrainState, check_same_physics, new_state
+
+
+class Observer(Protocol):
+    """Watches a run on rank 0; see `dsmsim.terminal` for the one that draws progress bars."""
+
+    def message(self, text: str) -> None:
+        """Say something once."""
+
+    def training(self, done: int, total: int, loss: float) -> None:
+        """`done` of `total` epochs are trained."""
+
+    def sampling(self, done: int, total: int) -> None:
+        """`done` of `total` samples of this rank are drawn."""
+
+
+class Silent:
+    """An observer that says nothing: every rank but the first has it."""
+
+    def message(self, text: str) -> None:
+        """Say nothing."""
+
+    def training(self, done: int, total: int, loss: float) -> None:
+        """Say nothing."""
+
+    def sampling(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+
+def solve(
+    config: Config,
+    out: Path,
+    *,
+    input_text: str = "",
+    overwrite: bool = False,
+    resume: bool = False,
+    observer: Callable[[World], Observer] = lambda world: Silent(),
+) -> int:
+    """Run or resume deep stochastic mechanics in the directory `out`, on all ranks that were started.
+
+    Args:
+        input_text: the input file as given, kept in the run's directory.
+        overwrite: replace the files of an earlier run in `out`.
+        resume: continue from the newest valid checkpoint.
+        observer: made once the world stands; called on rank 0 only.
+
+    Returns:
+        This process's rank; rank 0 has written `results.h5`.
+
+    Raises:
+        ConfigError, DivergedError, StoreError, LaunchError, StoppedEarly: see `dsmsim.errors`.
+    """
+    started = time.time()
+    with ExitStack() as stack:
+        world = stack.enter_context(start(config.run.device, config.run.timeout_seconds))
+        watch = observer(world) if world.rank == 0 else Silent()
+        run = world.on_root(lambda: _directory(config, out, input_text, overwrite, resume))
+        state = new_state(config, world)
+        if resume:
+            for line in _restore(config, state, run, world):
+                watch.message(line)
+        stop = stack.enter_context(StopRequest(config.run.time_limit_seconds))
+        log = stack.enter_context(JsonLines(run.log)) if world.rank == 0 else None
+        if log is not None and resume:
+            log.truncate_after(state.epoch)
+        train(config, state, world, stop, _hooks(config, state, run, world, log, watch))
+        try:
+            evaluation = evaluate(config, state, world, watch.sampling)
+        except DivergedError as error:
+            raise world.agreed(error) from None
+        facts = world.gather((world.host, str(world.device)))
+        world.on_root(lambda: _write(config, state, evaluation, run, world, started, input_text, facts or []))
+        return world.rank
+
+
+def _directory(config: Config, out: Path, input_text: str, overwrite: bool, resume: bool) -> RunDirectory:
+    if resume:
+        return RunDirectory.open(out)
+    run = RunDirectory.create(out, overwrite)
+    run.write_text(run.input, input_text)
+    run.write_text(run.resolved, tomli_w.dumps(config.to_dict()))
+    return run
+
+
+def _restore(config: Config, state: TrainState, run: RunDirectory, world: World) -> list[str]:
+    """Load the newest valid checkpoint on every rank; returns what the user should know."""
+    checkpoint = world.broadcast_object(world.on_root(lambda: load_checkpoint(run.checkpoints)))
+    world.on_root(lambda: check_same_physics(config, checkpoint))
+    state.load(checkpoint)
+    return [*checkpoint.warnings, f"resuming from {checkpoint.path} at epoch {checkpoint.epoch}"]
+
+
+def _hooks(
+    config: Config, state: TrainState, run: RunDirectory, world: World, log: JsonLines | None, watch: Observer
+) -> Hooks:
+    def save() -> None:
+        attributes = {"physics_hash": config.physics_hash(), "seed": config.seed}
+        world.on_root(
+            lambda: save_checkpoint(
+                run.checkpoints, state.epoch, state.arrays(), attributes, config.output.keep
+            )
+        )
+
+    def record(entry: dict[str, Any]) -> None:
+        if log is not None:
+            log.write(entry)
+
+    def progress(epoch: int, loss: float) -> None:
+        watch.training(epoch, config.train.epochs, loss)
+
+    return Hooks(record, progress, save)
+
+
+def _write(
+    config: Config,
+    state: TrainState,
+    evaluation: Evaluation,
+    run: RunDirectory,
+    world: World,
+    started: float,
+    input_text: str,
+    facts: list[tuple[str, str]],
+) -> None:
+    results: dict[str, dict[str, Any]] = {
+        "observables": evaluation.sums.observables(),
+        "density": evaluation.sums.density(),
+        "training": _history(run),
+        "checks": checks_group(evaluation.checks),
+    }
+    attributes: dict[str, dict[str, Any]] = {
+        "provenance": provenance(
+            config,
+            world_size=world.size,
+            launcher=world.launcher,
+            hosts=[host for host, _ in facts],
+            devices=[device for _, device in facts],
+            started=started,
+            input_text=input_text,
+        ),
+        "observables": {"samples": evaluation.sums.samples, "method": "dsm", **evaluation.sums.field_errors()},
+        "density": {"samples": evaluation.sums.samples},
+    }
+    if evaluation.positions is not None:
+        results["trajectories"] = _trajectories(config, state, evaluation.positions)
+    _add_model(state, results, attributes)
+    write_results(run.results, results, attributes)
+
+
+def _history(run: RunDirectory) -> dict[str, np.ndarray]:
+    records = [record for record in read_jsonlines(run.log) if "epoch" in record]
+    names = records[0].keys() if records else ()
+    return {name: np.asarray([record[name] for record in records]) for name in names}
+
+
+def _trajectories(config: Config, state: TrainState, positions: np.ndarray) -> dict[str, np.ndarray]:
+    system = state.system
+    count, paths = positions.shape[:2]
+    return {
+        "time": np.asarray(config.time.save_times),
+        "trajectory": np.arange(paths),
+        "particle": np.arange(system.particles),
+        "axis": np.arange(system.dimensions),
+        "position": positions.reshape(count, paths, system.particles, system.dimensions),
+    }
+
+
+def _add_model(state: TrainState, results: Results | dict[str, Any], attributes: dict[str, Any]) -> None:
+    """Parameters as model/u and model/v; tensor-train layers say their format, modes and ranks."""
+    for name in ("u", "v"):
+        network = getattr(state.fields, name)
+        results[f"model/{name}"] = {  # type: ignore[index]
+            key.replace(".", "/"): value.detach().cpu().numpy() for key, value in network.named_parameters()
+        }
+        facts: dict[str, Any] = {"parameters": sum(p.numel() for p in network.parameters())}
+        for path, module in network.named_modules():
+            if isinstance(module, TTLinear):
+                facts["format"] = "tt"
+                facts[f"{path}.ranks"] = list(module.ranks)
+                facts[f"{path}.modes_out"] = list(module.modes_out)
+                facts[f"{path}.modes_in"] = list(module.modes_in)
+        attributes[f"model/{name}"] = facts

@@ -1,0 +1,80 @@
+"""The inputs that come with the program."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from dsmsim.config import load_config
+from dsmsim.config.interactions import GaussianPair
+from dsmsim.config.system import GaussianState, TrapGroundState
+from dsmsim.config.terms import HarmonicTerm
+
+FOLDER = Path(__file__).parents[2] / "inputs"
+INPUTS = sorted(FOLDER.glob("*.toml"))
+
+
+def header(path: Path) -> str:
+    text = path.read_text()
+    return "\n".join(line for line in text.split("\n\n")[0].splitlines() if line.startswith("#"))
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
+def test_it_loads_and_says_what_it_is(path: Path) -> None:
+    config = load_config(path)
+    assert config.title
+    assert f"dsmsim run inputs/{path.name}" in header(path)
+    assert "minute" in header(path)
+    assert re.search(r"V(\(x, t\))? = ", header(path))
+    assert config.network.kind != "sorted"
+
+
+def test_all_are_there() -> None:
+    assert {path.stem for path in INPUTS} >= {
+        "two_bosons",
+        "three_bosons",
+        "oscillator_zero_phase",
+        "oscillator_phase",
+        "oscillator_3d",
+        "oscillator_singular",
+        "double_well",
+        "trap_quench",
+        "custom_potential",
+    }
+
+
+@pytest.mark.parametrize(("name", "particles"), [("two_bosons", 2), ("three_bosons", 3)])
+def test_published_bosons(name: str, particles: int) -> None:
+    config = load_config(FOLDER / f"{name}.toml")
+    assert (config.system.particles, config.system.hbar, config.system.mass) == (particles, 0.1, 1.0)
+    assert config.system.trap == HarmonicTerm(kind="harmonic", omega=1.0)
+    assert config.system.interaction == GaussianPair(kind="gaussian", g=1.0, s2=0.1)
+    assert isinstance(config.initial, TrapGroundState)
+    assert config.time.end == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "phase", "dimensions"), [("zero_phase", 0, 1), ("phase", -5, 1), ("3d", 0, 3)]
+)
+def test_published_oscillators(name: str, phase: float, dimensions: int) -> None:
+    config = load_config(FOLDER / f"oscillator_{name}.toml")
+    assert (config.system.coordinates, config.system.hbar, config.system.mass) == (dimensions, 0.01, 1.0)
+    assert config.system.trap == HarmonicTerm(kind="harmonic", omega=1.0, center=0.1)
+    assert config.initial == GaussianState(kind="gaussian", mean=0.0, variance=0.1, phase=phase)
+    assert config.evaluation.samples == 10 * 10_000
+    assert config.evaluation.trials == 10
+
+
+def test_singular_start_spreads_as_its_header_says() -> None:
+    path = FOLDER / "oscillator_singular.toml"
+    config = load_config(path)
+    assert config.system.trap is None
+    assert isinstance(config.initial, GaussianState)
+    start = config.initial.variance
+    assert isinstance(start, float)
+    end = start + config.system.hbar**2 * config.time.end**2 / (4 * config.system.mass**2 * start)
+    assert f"s(1) = {end:.4f}" in header(path)
+    assert math.sqrt(end / start) == pytest.approx(50, rel=1e-3)
