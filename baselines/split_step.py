@@ -112,8 +112,8 @@ def evolve(
                 box = _wider(box, outgrown.ends)
         refinement.progress(f"the state does not fit the grid: box {box}, spacing {spacing:.3g}")
     raise ConfigError(
-        f"time.end = {config.time.end}: the state needs too large a grid or too short steps ({chosen} points per "
-        f"coordinate, dt {step:.2g}); shorten the time, smooth a singular potential, or use another method",
+        f"time.end = {config.time.end}: the state needs too large a grid or too short steps ({chosen} points "
+        f"per coordinate, dt {step:.2g}); shorten the time, smooth a singular potential, or use another method",
         key="time.end",
     )
 
@@ -311,7 +311,7 @@ class _Refinement:
 
 
 def _too_costly(problem: _Problem, points: int, dt: float, composition: Composition) -> bool:
-    size = points**problem.system.coordinates
+    size = int(points**problem.system.coordinates)
     return size > MOST_POINTS or size * problem.end / dt * len(composition.kicks) > MOST_WORK
 
 

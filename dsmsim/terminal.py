@@ -10,8 +10,15 @@ import os
 import sys
 import time
 
-from rich.console import Console
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from dsmsim.config import Plan
 
 LINE_EVERY = 5.0  # seconds between progress lines where no bar is drawn
 
@@ -68,3 +75,35 @@ class ProgressWatcher:
         if self._progress is not None:
             self._progress.stop()
         self._progress, self._task = None, None
+
+
+def plan_table(plan: Plan, directory: Path) -> Group:
+    """What `dsmsim check` prints: work, memory, files, and what is probably not meant."""
+    work = Table(title=f"Plan for {plan.ranks} rank{'s' if plan.ranks > 1 else ''}", title_justify="left")
+    work.add_column("quantity", no_wrap=True)
+    work.add_column("value", justify="right", no_wrap=True)
+    work.add_row("parameters of u and v", f"{plan.parameters:,}")
+    if plan.tensor is not None:
+        work.add_row("  with dense layers", f"{plan.tensor.dense_parameters:,}")
+        modes = zip(plan.tensor.modes_out, plan.tensor.modes_in, strict=True)
+        work.add_row("  TT modes (out x in)", " ".join(f"{out}x{into}" for out, into in modes))
+        work.add_row("  TT ranks", " ".join(map(str, plan.tensor.ranks)))
+    work.add_row("trajectories per rank", f"{plan.trajectories_per_rank:,}")
+    work.add_row("residual points per rank", f"{plan.points_per_rank:,}")
+    work.add_row("network evaluations per epoch", f"{plan.network_evaluations:,}")
+    work.add_row("multiply-adds per epoch", f"{plan.multiply_adds:.3g}")
+    work.add_row("memory of the largest rank", f"about {_size(plan.memory.total)}")
+    files = Table(title=f"Files in {directory}", title_justify="left")
+    for column in ("file", "size", "what"):
+        files.add_column(column, justify="right" if column == "size" else "left")
+    for file in plan.files:
+        files.add_row(file.path, "" if file.size is None else _size(file.size), file.meaning)
+    return Group(work, files, *(f"[yellow]warning:[/yellow] {text}" for text in plan.warnings))
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000.0:
+            return f"{count:.3g} {unit}"
+        count /= 1000.0
+    return f"{count:.3g} TB"

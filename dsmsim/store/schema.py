@@ -51,6 +51,10 @@ def _density(axis: str) -> Variable:
     return Variable(("time", axis), "1/length", f"one-body density along {axis}, of integral 1")
 
 
+def _outside(axis: str) -> Variable:
+    return Variable(("time",), "1", f"fraction of the particles beyond the cells along {axis}")
+
+
 _OBSERVABLES = {
     "time": _TIME,
     "particle": _PARTICLE,
@@ -83,6 +87,9 @@ _DENSITY = {
     "density": _density("x"),
     "density_y": _density("y"),
     "density_z": _density("z"),
+    "outside": _outside("x"),
+    "outside_y": _outside("y"),
+    "outside_z": _outside("z"),
 }
 
 _TRAINING = {
@@ -112,9 +119,19 @@ _ERRORS = {
     "E_m_std": Variable((), "1", "standard deviation of E_m over the trials"),
     "E_m_abs": Variable((), "length", "root-mean-square error of the mean over time"),
     "E_m_floor": Variable((), "1", "E_m that sampling alone would give"),
+    "E_m_abs_std": Variable((), "length", "standard deviation of E_m_abs over the trials"),
+    "E_m_abs_floor": Variable((), "length", "E_m_abs that sampling alone would give"),
     "E_v": Variable((), "1", "relative L2 error of the variance"),
     "E_v_std": Variable((), "1", "standard deviation of E_v over the trials"),
     "E_v_floor": Variable((), "1", "E_v that sampling alone would give"),
+    "E_m_all": Variable((), "1", "E_m of all trials together"),
+    "E_m_all_floor": Variable((), "1", "E_m_all that sampling alone would give"),
+    "E_m_abs_all": Variable((), "length", "E_m_abs of all trials together"),
+    "E_m_abs_all_floor": Variable((), "length", "E_m_abs_all that sampling alone would give"),
+    "E_v_all": Variable((), "1", "E_v of all trials together"),
+    "E_v_all_floor": Variable((), "1", "E_v_all that sampling alone would give"),
+    "variance_error_mean": Variable((), "1", "mean relative error of the variance over time"),
+    "variance_error_floor": Variable((), "1", "variance_error_mean that sampling alone would give"),
     "density_l1_max": Variable((), "1", "largest L1 distance of the densities over time"),
     "density_l1_mean": Variable((), "1", "mean L1 distance of the densities over time"),
     "density_l1_floor": Variable((), "1", "L1 distance of the densities that sampling alone would give"),
