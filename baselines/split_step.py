@@ -113,7 +113,8 @@ def evolve(
         refinement.progress(f"the state does not fit the grid: box {box}, spacing {spacing:.3g}")
     raise ConfigError(
         f"time.end = {config.time.end}: the state needs too large a grid or too short steps ({chosen} points "
-        f"per coordinate, dt {step:.2g}); shorten the time, smooth a singular potential, or use another method",
+        f"per coordinate, dt {step:.2g}); shorten the time, smooth a singular potential, or use another "
+        "method",
         key="time.end",
     )
 

@@ -74,7 +74,9 @@ def check(
 
 @app.command()
 def init(
-    file: Annotated[Path, typer.Argument(help="where to write it", metavar="INPUT.toml")] = Path("input.toml"),
+    file: Annotated[Path, typer.Argument(help="where to write it", metavar="INPUT.toml")] = Path(
+        "input.toml"
+    ),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file that is there")] = False,
 ) -> None:
     """Write a commented input to start from."""
@@ -85,7 +87,9 @@ def init(
     try:
         file.write_text(commented_template(), encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"cannot write {file}: {error.strerror}; name a file that can be written") from error
+        raise ConfigError(
+            f"cannot write {file}: {error.strerror}; name a file that can be written"
+        ) from error
     typer.echo(f"wrote {file}: edit it, then `dsmsim check {file}` and `dsmsim run {file}`")
 
 
@@ -138,15 +142,10 @@ def plot(directory: RunPath) -> None:
 def main() -> None:
     """Entry point of the console script: errors become one message and their exit code."""
     try:
-        app(standalone_mode=False)
+        app()
     except DsmsimError as error:
         _complain(str(error))
         _leave(error.exit_code)
-    except typer.TyperException as error:  # a wrong option or argument
-        error.show()
-        _leave(2)
-    except typer.Abort:
-        _leave(130)
     except KeyboardInterrupt:
         _complain("interrupted")
         _leave(130)

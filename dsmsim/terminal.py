@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +60,12 @@ class ProgressWatcher:
 
     def _draw(self, phase: str, done: int, total: int, note: str) -> None:
         if self._progress is None:
-            columns = "{task.description}", BarColumn(), "{task.completed}/{task.total}", TimeRemainingColumn()
+            columns = (
+                "{task.description}",
+                BarColumn(),
+                "{task.completed}/{task.total}",
+                TimeRemainingColumn(),
+            )
             self._progress = Progress(*columns, TextColumn("{task.fields[note]}"), console=self.console)
             self._task = self._progress.add_task(phase, total=total, note=note)
             self._progress.start()

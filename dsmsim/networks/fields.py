@@ -70,6 +70,6 @@ def build_fields(config: Config, system: System, initial: InitialState) -> Field
     make = KINDS[config.network.kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        nets = [make(config.network, system.particles, system.dimensions) for _ in range(2)]
+        net_u, net_v = (make(config.network, system.particles, system.dimensions) for _ in range(2))
     frame = natural_frame(config, system, initial)
-    return Fields(*nets, initial, frame, config.network.initial == "exact").to(dtype)
+    return Fields(net_u, net_v, initial, frame, config.network.initial == "exact").to(dtype)

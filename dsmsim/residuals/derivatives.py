@@ -10,10 +10,14 @@ Shapes: B batch, n coordinates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+# their annotations do not admit tuples of outputs that are partly unbatched
+jvp: Any = torch.func.jvp
+vmap: Any = torch.func.vmap
 
 FieldPair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -44,12 +48,13 @@ def derivatives(fields: FieldPair, x: Tensor, t: Tensor) -> Derivatives:
     x = x.detach().requires_grad_(True)
     directions = torch.eye(n + 1, dtype=x.dtype, device=x.device)[:, None, :].expand(n + 1, batch, n + 1)
 
-    def push(direction: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def push(direction: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         tangents = (direction[:, :n], direction[:, n:])
-        values, pushed = torch.func.jvp(fields, (x, t), tangents)
-        return values, pushed
+        values, pushed = jvp(fields, (x, t), tangents)
+        return (*values, *pushed)
 
-    (u, v), (push_u, push_v) = torch.func.vmap(push, out_dims=((None, None), (0, 0)))(directions)
+    # the values do not depend on the direction, so they come back once
+    u, v, push_u, push_v = vmap(push, out_dims=(None, None, 0, 0))(directions)
     jacobian_u, jacobian_v = push_u[:n].permute(1, 2, 0), push_v[:n].permute(1, 2, 0)
     return Derivatives(
         u,

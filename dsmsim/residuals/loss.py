@@ -43,4 +43,5 @@ def initial_loss(fields: Fields, x: Tensor) -> Tensor:
     u, v = fields(x, x.new_zeros(len(x), 1))
     unit = fields.frame.velocity
     deviations = ((u - fields.initial.u(x)) / unit, (v - fields.initial.v(x)) / unit)
-    return deviations[0].square().sum() + deviations[1].square().sum()
+    total: Tensor = deviations[0].square().sum() + deviations[1].square().sum()
+    return total

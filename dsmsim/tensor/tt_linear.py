@@ -96,7 +96,8 @@ class TTLinear(nn.Module):
             rows, columns = full.shape[0], full.shape[1]
             full = torch.tensordot(full, core, dims=1).permute(0, 2, 1, 3, 4)
             full = full.reshape(rows * core.shape[1], columns * core.shape[2], core.shape[3])
-        return full.squeeze(-1)
+        weight: Tensor = full.squeeze(-1)
+        return weight
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to x of shape (..., in_features)."""

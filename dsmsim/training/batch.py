@@ -52,7 +52,11 @@ def training_points(
         clocks.append(residual_clocks(rng, train.block, count, train.times))
         kicks.append(rng.standard_normal((train.block, count * substeps, system.coordinates)))
     if not starts:
-        return like.new_zeros(0, system.coordinates), like.new_zeros(0, 1), like.new_zeros(0, system.coordinates)
+        return (
+            like.new_zeros(0, system.coordinates),
+            like.new_zeros(0, 1),
+            like.new_zeros(0, system.coordinates),
+        )
 
     def tensor(arrays: list[np.ndarray]) -> Tensor:
         return torch.as_tensor(np.concatenate(arrays), dtype=like.dtype, device=like.device)

@@ -20,7 +20,6 @@ from dsmsim.measure import checks_group
 from dsmsim.parallel import StopRequest, World, start
 from dsmsim.store import (
     JsonLines,
-    Results,
     RunDirectory,
     load_checkpoint,
     provenance,
@@ -170,7 +169,11 @@ def _write(
             started=started,
             input_text=input_text,
         ),
-        "observables": {"samples": evaluation.sums.samples, "method": "dsm", **evaluation.sums.field_errors()},
+        "observables": {
+            "samples": evaluation.sums.samples,
+            "method": "dsm",
+            **evaluation.sums.field_errors(),
+        },
         "density": {"samples": evaluation.sums.samples},
     }
     if evaluation.positions is not None:
@@ -197,11 +200,11 @@ def _trajectories(config: Config, state: TrainState, positions: np.ndarray) -> d
     }
 
 
-def _add_model(state: TrainState, results: Results | dict[str, Any], attributes: dict[str, Any]) -> None:
+def _add_model(state: TrainState, results: dict[str, dict[str, Any]], attributes: dict[str, Any]) -> None:
     """Parameters as model/u and model/v; tensor-train layers say their format, modes and ranks."""
     for name in ("u", "v"):
         network = getattr(state.fields, name)
-        results[f"model/{name}"] = {  # type: ignore[index]
+        results[f"model/{name}"] = {
             key.replace(".", "/"): value.detach().cpu().numpy() for key, value in network.named_parameters()
         }
         facts: dict[str, Any] = {"parameters": sum(p.numel() for p in network.parameters())}

@@ -62,7 +62,8 @@ def _blocks(config: Config) -> list[_Block]:
     per_trial = config.evaluation.samples // config.evaluation.trials
     count = math.ceil(per_trial / BLOCK)
     sizes = [per_trial // count + (k < per_trial % count) for k in range(count)]
-    return [_Block(trial, k, size) for trial in range(config.evaluation.trials) for k, size in enumerate(sizes)]
+    trials = range(config.evaluation.trials)
+    return [_Block(trial, k, size) for trial in trials for k, size in enumerate(sizes)]
 
 
 @torch.no_grad()
@@ -149,7 +150,9 @@ def evaluate(
     for tensor in sums.tensors():
         world.sum_(tensor)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in sums.tensors()):
-        raise DivergedError("trajectories of the trained process are not finite: train longer or raise time.steps")
+        raise DivergedError(
+            "trajectories of the trained process left for infinity: raise time.steps or epochs"
+        )
     positions = _gather(world, kept, config.output.trajectories)
     return Evaluation(sums, sums.checks(center_of_mass(config)), positions)
 
@@ -166,7 +169,7 @@ def _stored(blocks: list[_Block], count: int) -> set[tuple[int, int]]:
 
 
 def _gather(world: World, kept: dict[tuple[int, int], list[Array]], count: int) -> Array | None:
-    """(T, count, n) positions on rank 0, in the order of the blocks; None elsewhere or where none are kept."""
+    """(T, count, n) positions on rank 0, in the order of the blocks; None elsewhere or if none are kept."""
     if count == 0:
         return None
     parts = world.gather({key: np.stack(values) for key, values in kept.items()})

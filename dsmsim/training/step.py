@@ -53,7 +53,7 @@ def loss_and_gradient(
     for parameter in parameters:
         parameter.grad = None
     parts = x.new_zeros(3)
-    for xs, ts in zip(x.split(CHUNK), t.split(CHUNK), strict=True):
+    for xs, ts in zip(torch.split(x, CHUNK), torch.split(t, CHUNK), strict=True):
         if len(xs) == 0:
             continue
         sums = residual_loss(fields, system, xs, ts, train.form)

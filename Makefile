@@ -1,0 +1,50 @@
+# Two commands from a fresh clone: `make demo` and `make test`. Both make the environment .venv on first use.
+#
+#   PYTHON=python3.12 make demo     another interpreter (3.11 or later)
+#   TORCH="torch" make demo         another torch: the default is pinned to a build for CPUs
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+# two ranks on a laptop: one thread each, and no spinning while they wait for each other
+RANKS_ENV := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+
+.PHONY: demo test lint clean help
+
+help:
+	@echo "make demo    two bosons on two MPI ranks: a table of errors, figures, results.h5"
+	@echo "make test    everything the project tests"
+	@echo "make lint    ruff and mypy only"
+	@echo "make clean   remove .venv and tool caches (never runs/)"
+
+# the demo owns runs/demo, and so may replace it
+demo: $(VENV)/.demo
+	@$(RANKS_ENV) DSMSIM_PROGRESS=$$([ -t 2 ] && echo bar || echo lines) \
+	  mpirun -n 2 dsmsim run inputs/two_bosons.toml --out runs/demo --overwrite
+
+test: $(VENV)/.test lint
+	$(RANKS_ENV) pytest
+	$(RANKS_ENV) timeout 600 mpirun -n 2 python -m pytest -q -x --with-mpi tests/mpi
+	$(RANKS_ENV) timeout 600 mpirun -n 3 python -m pytest -q -x --with-mpi tests/mpi
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[mpi,plot]"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[mpi,plot,test]"
+	@touch $(VENV)/.demo $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
