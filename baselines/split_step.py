@@ -2,10 +2,10 @@
 
     i hbar d psi/dt = [ -hbar^2/(2 mass) Laplacian + V(x, t) ] psi          (steps: `baselines.propagator`)
 
-The grid is chosen by measurement. The box grows until the probability at its edge stays below 1e-8; then
-the step is halved and the number of points raised by half until moments and densities stop changing. The
-last changes are the error estimate. On a resolved periodic grid the values at the points hold the whole
-density.
+The grid is chosen by measurement. The box grows until the probability at its edge stays below tolerance^2 =
+1e-8; then the step is halved and the number of points raised by half until moments and densities stop
+changing. The last changes are the error estimate. On a resolved periodic grid the values at the points hold
+the whole density.
 
 Shapes: `N` particles, `D` dimensions, `n = N D`, `M` points per coordinate, `T` saved times, psi (M, ..., M).
 """
@@ -47,7 +47,6 @@ MOST_POINTS = 1 << 23
 # of one evolution: points times kicks (a minute of one core)
 MOST_WORK = 5e8
 MOST_ATTEMPTS = 60
-EDGE_PROBABILITY = 1e-8
 # how often the edge is looked at, at least
 EDGE_CHECKS = 50
 # from this size on a transform is worth several threads
@@ -76,7 +75,7 @@ def evolve(
         dt: longest step; steps are equal between two saved times.
         order: 2 or 4.
         tolerance: largest error estimate to accept, of means (in standard deviations), variances (relative)
-            and densities (L1).
+            and densities (L1); 1e-10 is about the least that rounding errors allow.
         keep_psi: also return the wave function at the saved times.
         progress: called with one line of text after each refinement.
 
@@ -93,7 +92,15 @@ def evolve(
         )
     times = np.asarray(config.time.save_times, dtype=np.float64)
     problem = _Problem(
-        system, initial, times, config.time.end, keep_psi, extent is not None, points is not None
+        system=system,
+        initial=initial,
+        times=times,
+        end=config.time.end,
+        keep_psi=keep_psi,
+        # a wave that returns from the edge disturbs densities by its amplitude
+        edge_limit=tolerance**2,
+        fixed_box=extent is not None,
+        fixed_points=points is not None,
     )
     box = _first_box(config, problem) if extent is None else _given_box(extent, system.dimensions)
     spacing = _first_spacing(problem)
@@ -158,26 +165,36 @@ class _Problem:
     times: Array
     end: float
     keep_psi: bool
+    # probability that may reach the ends of the grid, in x and in k
+    edge_limit: float
     # whether the box, and the spacing, are the user's wish, whatever reaches their ends
     fixed_box: bool
     fixed_points: bool
 
 
-def _landmarks(problem: _Problem) -> Iterator[tuple[float, float]]:
-    """Intervals of [0, last time] within which the steps are equal; all saved times are ends."""
+def _intervals(problem: _Problem) -> Iterator[tuple[float, float]]:
+    """Parts of [0, last saved time] between saved times and breakpoints of V; steps never reach across."""
     last = float(problem.times[-1])
     stops = sorted({0.0, *problem.times.tolist(), *problem.system.breakpoints})
-    stops = [stop for stop in stops if stop <= last]
-    for start, stop in itertools.pairwise(stops):
-        parts = max(1, math.ceil((stop - start) * EDGE_CHECKS / problem.end - 1e-9))
-        yield from itertools.pairwise(np.linspace(start, stop, parts + 1).tolist())
+    return itertools.pairwise(stop for stop in stops if stop <= last)
+
+
+def _stages(problem: _Problem, dt: float) -> Iterator[tuple[float, float, int]]:
+    """Start, end and number of steps of every piece after which the edge is looked at."""
+    for start, stop in _intervals(problem):
+        steps = max(1, math.ceil((stop - start) / dt - 1e-9))
+        pieces = min(steps, math.ceil((stop - start) * EDGE_CHECKS / problem.end))
+        ends = [steps * piece // pieces for piece in range(pieces + 1)]
+        for first, last in itertools.pairwise(ends):
+            until = stop if last == steps else start + (stop - start) * last / steps
+            yield start + (stop - start) * first / steps, until, last - first
 
 
 def _run(problem: _Problem, grid: Grid, dt: float, composition: Composition) -> SplitStepSolution:
     """One evolution at fixed grid and step.
 
     Raises:
-        _Unresolved, _Outgrown: more than `EDGE_PROBABILITY` reached the end of the grid in k or in x.
+        _Unresolved, _Outgrown: more than `edge_limit` reached the end of the grid in k or in x.
     """
     propagator = Propagator(problem.system, grid, composition)
     psi = grid.initial_wave(problem.initial)
@@ -189,14 +206,16 @@ def _run(problem: _Problem, grid: Grid, dt: float, composition: Composition) -> 
     def look(t: float) -> None:
         nonlocal worst, momentum
         probability = np.abs(psi) ** 2 * grid.cell
-        momentum = max(momentum, grid.momentum_edge_probability(psi))
-        if momentum > EDGE_PROBABILITY and not problem.fixed_points:
-            raise _Unresolved
         edges = grid.edge_probability(probability)
         worst = max(worst, float(edges.max()))
-        if worst > EDGE_PROBABILITY and not problem.fixed_box:
+        momentum = max(momentum, grid.momentum_edge_probability(psi))
+        # a cut at the edge of the box makes large wavenumbers, a coarse grid scatters into the whole box: the
+        # larger of the two is the cause
+        if momentum > max(problem.edge_limit, worst) and not problem.fixed_points:
+            raise _Unresolved
+        if worst > problem.edge_limit and not problem.fixed_box:
             # the other end may be just about to be reached
-            raise _Outgrown(edges > 1e-2 * EDGE_PROBABILITY)
+            raise _Outgrown(edges > 1e-2 * problem.edge_limit)
         if len(saved) < problem.times.size and t == problem.times[len(saved)]:
             saved.append(observe(grid, problem.system, psi, propagator.potential(t)))
             densities.append(grid.densities(probability))
@@ -204,8 +223,7 @@ def _run(problem: _Problem, grid: Grid, dt: float, composition: Composition) -> 
                 waves.append(psi.copy())
 
     look(0.0)
-    for start, stop in _landmarks(problem):
-        steps = max(1, math.ceil((stop - start) / dt - 1e-9))
+    for start, stop, steps in _stages(problem, dt):
         longest = max(longest, (stop - start) / steps)
         psi = propagator.advance(psi, start, stop, steps)
         look(stop)
@@ -365,7 +383,8 @@ def _first_step(problem: _Problem, box: Box, points: int) -> float:
         potential = grid.potential(system, t)
         mean = float((probability * potential).sum())
         spread = max(spread, math.sqrt(max(0.0, float((probability * (potential - mean) ** 2).sum()))))
-    longest = max((stop - start for start, stop in _landmarks(problem)), default=problem.end)
+    intervals = (stop - start for start, stop in _intervals(problem))
+    longest = min(problem.end / EDGE_CHECKS, max(intervals, default=problem.end))
     return min(longest, 0.5 * system.hbar / spread) if 0.0 < spread < math.inf else longest
 
 

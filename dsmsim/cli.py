@@ -63,13 +63,14 @@ def check(
     out: OutPath = None,
 ) -> None:
     """Check an input and print the plan: parameters, memory, work, and the files that will be written."""
-    from rich.console import Console
-
+    from dsmsim import methods
     from dsmsim.config import load_config, make_plan
-    from dsmsim.terminal import plan_table
+    from dsmsim.terminal import plan_table, report_console
 
     config = load_config(input_file)
-    Console().print(plan_table(make_plan(config, ranks), out or Path("runs") / input_file.stem))
+    if methods.has_functions(config):  # only they need torch here, which takes seconds to load
+        methods.require_physics(config)
+    report_console().print(plan_table(make_plan(config, ranks), out or Path("runs") / input_file.stem))
 
 
 @app.command()
@@ -119,15 +120,16 @@ def compare(
     reference: Annotated[Path, typer.Argument(help="another run's directory, or its results.h5")],
 ) -> None:
     """Errors of one run against another, for instance against a baseline."""
-    from rich.console import Console
+    from rich.markup import escape
 
     from dsmsim.analysis import compare as compare_results
     from dsmsim.analysis import errors_table
     from dsmsim.store import read_results
+    from dsmsim.terminal import report_console
 
     found = [path / "results.h5" if path.is_dir() else path for path in (directory, reference)]
     errors = compare_results(*(read_results(path).results for path in found))
-    Console().print(errors_table(errors, reference=str(reference)))
+    report_console().print(errors_table(errors, reference=escape(str(reference))))
 
 
 @app.command()

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsmsim.config import Config, load_config
+from dsmsim.config.interactions import PythonPair
+from dsmsim.config.terms import PythonTerm
 from dsmsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,7 +71,6 @@ def reference_names(config: Config) -> list[str]:
 def run(input_file: Path, out: Path | None, overwrite: bool) -> None:
     """`dsmsim run`: on every rank; rank 0 then compares, draws and reports."""
     config = load_config(input_file)
-    reference_names(config)
     directory = out or Path("runs") / input_file.stem
     text = input_file.read_text(encoding="utf-8")
     _solve_and_report(config, directory, input_text=text, overwrite=overwrite)
@@ -85,10 +86,30 @@ def resume(directory: Path) -> None:
     _solve_and_report(config, directory, input_text=text, resume=True)
 
 
+def has_functions(config: Config) -> bool:
+    """Whether the potential calls functions of the user."""
+    terms = [*config.system.one_body_terms().values(), config.system.interaction]
+    return any(isinstance(term, PythonTerm | PythonPair) for term in terms)
+
+
+def require_physics(config: Config) -> None:
+    """Build potential and initial state once, so that a user's function fails before ranks and files exist.
+
+    Raises:
+        ConfigError: a function of the input cannot be imported, called or differentiated.
+    """
+    from dsmsim.system import build_initial, build_system
+
+    build_system(config)
+    build_initial(config)
+
+
 def _solve_and_report(config: Config, directory: Path, **options: Any) -> None:
     from dsmsim.terminal import ProgressWatcher
     from dsmsim.training.dsm import solve
 
+    reference_names(config)
+    require_physics(config)
     if config.network.kind == "sorted":
         _warn_about_sorting()
     watchers: list[ProgressWatcher] = []
@@ -115,21 +136,20 @@ def _warn_about_sorting() -> None:
         import sys
 
         print(
-            'warning: network.kind = "sorted" is the published network, kept to reproduce it. Its fields jump '
-            "where particles meet, and it converges to a wrong answer with a small loss: watch the checks, "
-            'or use "mlp" or "equivariant".',
+            'warning: network.kind = "sorted" is the published network, kept to reproduce it. Its fields '
+            "jump where particles meet, and it converges to a wrong answer with a small loss: watch the "
+            'checks, or use "mlp" or "equivariant".',
             file=sys.stderr,
         )
 
 
 def report(config: Config, directory: Path, console: Console | None = None) -> None:
     """Compare a finished run with its references, draw it, and print errors, checks and places of files."""
-    from rich.console import Console
-
     from dsmsim.analysis import checks_table, errors_table, plot_run
     from dsmsim.store import RunDirectory, read_results
+    from dsmsim.terminal import report_console
 
-    console = console or Console(width=None)
+    console = console or report_console()
     run_directory = RunDirectory.open(directory)
     for name in reference_names(config):
         errors = compare_with(config, run_directory, name)
@@ -149,7 +169,7 @@ def report(config: Config, directory: Path, console: Console | None = None) -> N
 def compare_with(config: Config, run_directory: RunDirectory, name: str) -> dict[str, Any]:
     """Errors of the run against one reference, also written to `/errors/<name>` of its results.h5.
 
-    The reference is computed into `references/<name>/` unless it is there already.
+    The reference is computed into `references/<name>/` unless it is there already, for the same problem.
     """
     from dsmsim.analysis import compare
     from dsmsim.store import read_results, update_results
@@ -181,8 +201,12 @@ def reference_results(config: Config, run_directory: RunDirectory, name: str, re
         exact = closed_form_results(config, results["observables"]["time"], edges)
         assert exact is not None, "reference_names has checked it"
         return exact
-    place = run_directory.references / name
-    if not (place / "results.h5").is_file():
-        place.mkdir(parents=True, exist_ok=True)
-        baseline(name)(config, place)
-    return read_results(place / "results.h5").results
+    file = run_directory.references / name / "results.h5"
+    if file.is_file():
+        stored = read_results(file)
+        # what is left of an earlier run in this directory may answer another question
+        if stored.attributes.get("provenance", {}).get("physics_hash") == config.physics_hash():
+            return stored.results
+    file.parent.mkdir(parents=True, exist_ok=True)
+    baseline(name)(config, file.parent)
+    return read_results(file).results

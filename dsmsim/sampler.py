@@ -77,7 +77,7 @@ def residual_clocks(rng: np.random.Generator, trajectories: int, count: int, mod
 
 
 def refine(clocks: Array, substeps: int) -> Array:
-    """Grid from 0 through every entry of clocks (B, M), each interval cut in `substeps`: (B, M*substeps + 1)."""
+    """Grid from 0 through clocks (B, M), each interval cut in `substeps`: (B, M * substeps + 1)."""
     knots = np.concatenate([np.zeros((len(clocks), 1)), clocks], axis=1)
     fractions = np.arange(1, substeps + 1) / substeps
     inner = knots[:, :-1, None] + np.diff(knots, axis=1)[:, :, None] * fractions

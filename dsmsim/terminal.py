@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from dsmsim.config import Plan
 
 LINE_EVERY = 5.0  # seconds between progress lines where no bar is drawn
+LOG_WIDTH = 120  # columns where the output is no terminal: a log has no edge that a table must be cut at
+
+
+def report_console() -> Console:
+    """Standard output for tables: as wide as the terminal, or wide enough for every table."""
+    narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if narrow else LOG_WIDTH)
 
 
 class ProgressWatcher:
@@ -35,7 +43,7 @@ class ProgressWatcher:
 
     def message(self, text: str) -> None:
         """Say something once."""
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def training(self, done: int, total: int, loss: float) -> None:
         """`done` of `total` epochs are trained."""
@@ -97,12 +105,12 @@ def plan_table(plan: Plan, directory: Path) -> Group:
     work.add_row("network evaluations per epoch", f"{plan.network_evaluations:,}")
     work.add_row("multiply-adds per epoch", f"{plan.multiply_adds:.3g}")
     work.add_row("memory of the largest rank", f"about {_size(plan.memory.total)}")
-    files = Table(title=f"Files in {directory}", title_justify="left")
+    files = Table(title=f"Files in {escape(str(directory))}", title_justify="left")
     for column in ("file", "size", "what"):
         files.add_column(column, justify="right" if column == "size" else "left")
     for file in plan.files:
         files.add_row(file.path, "" if file.size is None else _size(file.size), file.meaning)
-    return Group(work, files, *(f"[yellow]warning:[/yellow] {text}" for text in plan.warnings))
+    return Group(work, files, *(f"[yellow]warning:[/yellow] {escape(text)}" for text in plan.warnings))
 
 
 def _size(count: float) -> str:

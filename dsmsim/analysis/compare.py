@@ -8,6 +8,8 @@ deviation over the trials):
     variance_error     |s - s_true| / s_true at each time, all samples together
     density_l1         int |rho_1 - rho_1_true| dx at each time, one-body density along the first axis
 
+With several trials, E_m_all, E_v_all and E_m_abs_all are the same numbers of all samples together.
+
 `*_floor` is the sampling floor, the same number for exact, independent samples, as many as the run had. For
 E_m, E_v and E_m_abs it is the root mean square sqrt(sum_t Var / n) / |true|_2, which holds however the
 samples of different times are correlated (the mean itself lies between 0.8 and 1 times that); for
@@ -172,14 +174,6 @@ def _trials(run: Group, name: str, inside: NDArray[np.bool_]) -> Array:
     return np.asarray(values, dtype=np.float64)[:, inside]
 
 
-def _over_trials(name: str, per_trial: Array) -> dict[str, float]:
-    """Mean over the trials, and their standard deviation where there are several; per_trial (K,)."""
-    found = {name: float(per_trial.mean())}
-    if len(per_trial) > 1:
-        found[f"{name}_std"] = float(per_trial.std(ddof=1))
-    return found
-
-
 def _samples(run: Group) -> float | None:
     """Number of independent samples behind the moments, or None for a solver that does not sample."""
     stderr = run.get("mean_stderr")
@@ -189,39 +183,66 @@ def _samples(run: Group) -> float | None:
 
 
 def _l2(values: Array) -> Array:
-    """Norm over the times, the third axis from the end: (..., T, N, D) -> (..., N, D)."""
-    return np.asarray(np.sqrt(np.sum(values**2, axis=-3)))
+    """Norm over the times: (..., T, coordinates) -> (..., coordinates)."""
+    return np.asarray(np.sqrt(np.sum(values**2, axis=-2)))
 
 
 def _mean_errors(
     run: Group, truth: Group, mean: Array, variance: Array, inside: NDArray[np.bool_]
 ) -> dict[str, float]:
-    trials, samples = _trials(run, "mean", inside), _samples(run)
-    absolute, size = _l2(trials - mean), _l2(mean)
     threshold = ZERO_MEAN * np.sqrt(variance)
     if "mean_stderr" in truth:  # a sampled reference has a mean of zero within its noise
         threshold = np.maximum(threshold, 5.0 * np.max(truth["mean_stderr"]))
     zero = np.all(np.abs(mean) <= threshold, axis=0)
-    noise = None if samples is None else _l2(np.sqrt(variance * len(trials) / samples))
+    samples = _samples(run)
+    noise = None if samples is None else np.sqrt(variance / samples)
     found: dict[str, float] = {}
-    groups = (("E_m", ~zero, size), ("E_m_abs", zero, np.full(size.shape, np.sqrt(mean.shape[0]))))
-    for name, chosen, unit in groups:
+    for name, chosen in (("E_m", ~zero), ("E_m_abs", zero)):
         if chosen.any():
-            found |= _over_trials(name, (absolute[:, chosen] / unit[chosen]).mean(1))
-            if noise is not None:
-                found[f"{name}_floor"] = float(np.mean(noise[chosen] / unit[chosen]))
+            true = mean[:, chosen]
+            unit = _l2(true) if name == "E_m" else np.sqrt(len(mean))
+            trials, whole = _trials(run, "mean", inside)[:, :, chosen], run["mean"][inside][:, chosen]
+            spread = None if noise is None else noise[:, chosen]
+            found |= _norms(name, trials - true, whole - true, spread, unit)
     return found
 
 
 def _variance_errors(run: Group, variance: Array, inside: NDArray[np.bool_]) -> dict[str, float]:
-    trials, samples = _trials(run, "variance", inside), _samples(run)
-    size = _l2(variance)
-    found = _over_trials("E_v", (_l2(trials - variance) / size).mean((1, 2)))
-    if samples is not None:
+    noise, found = None, {}
+    if _samples(run) is not None:
         # Var of a sample variance is s^2 (kurtosis - 1) / n; the kurtosis is the run's own
-        scatter = np.asarray(run["variance_stderr"] / run["variance"])[inside] * variance
-        found["E_v_floor"] = float(np.mean(_l2(scatter * np.sqrt(len(trials))) / size))
-        found["variance_error_floor"] = float(MEAN_ABSOLUTE * np.mean(scatter / variance))
+        relative = np.asarray(run["variance_stderr"] / run["variance"])[inside]
+        noise = (relative * variance).reshape(len(variance), -1)
+        found["variance_error_floor"] = float(MEAN_ABSOLUTE * np.mean(relative))
+    true = variance.reshape(len(variance), -1)
+    trials = _trials(run, "variance", inside)
+    whole = np.asarray(run["variance"])[inside].reshape(true.shape)
+    return found | _norms(
+        "E_v", trials.reshape(len(trials), *true.shape) - true, whole - true, noise, _l2(true)
+    )
+
+
+def _norms(
+    name: str, trials: Array, whole: Array, noise: Array | None, unit: Array | float
+) -> dict[str, float]:
+    """A metric, its spread over trials, its floor, and the same for all samples together.
+
+    Args:
+        trials: (K, T, coordinates) errors of each trial.
+        whole, noise: (T, coordinates) error and standard error of all samples together.
+        unit: (coordinates,) or a number: what the norms over time are divided by.
+    """
+    count = len(trials)
+    per_trial = (_l2(trials) / unit).mean(-1)
+    found = {name: float(per_trial.mean())}
+    floor = None if noise is None else float(np.mean(_l2(noise) / unit))
+    if floor is not None:
+        found[f"{name}_floor"] = float(np.sqrt(count)) * floor
+    if count > 1:
+        found[f"{name}_std"] = float(per_trial.std(ddof=1))
+        found[f"{name}_all"] = float(np.mean(_l2(whole) / unit))
+        if floor is not None:
+            found[f"{name}_all_floor"] = floor
     return found
 
 

@@ -88,8 +88,6 @@ def load_run(results_file: Path) -> RunToPlot:
     exact = None if config is None else _exact(config, stored.results)
     if exact is not None:
         references[CLOSED_FORM] = exact
-    for file in sorted(directory.references.glob("*.h5")):
-        references[file.stem] = read_results(file).results
     for file in sorted(directory.references.glob(f"*/{directory.results.name}")):
         references[file.parent.name] = read_results(file).results
     return RunToPlot(stored.results, references, config, None if config is None else center_of_mass(config))

@@ -17,8 +17,11 @@ from dsmsim.measure import Check, checks_group
 # scalar metrics in the order shown, with what they are
 METRICS = {
     "E_m": "mean, relative L2 over time",
+    "E_m_all": "the same, all trials together",
     "E_m_abs": "mean, rms over time (true mean 0)",
+    "E_m_abs_all": "the same, all trials together",
     "E_v": "variance, relative L2 over time",
+    "E_v_all": "the same, all trials together",
     "variance_error_mean": "variance, mean relative error over time",
     "density_l1_mean": "density L1, mean over time",
     "density_l1_max": "density L1, largest over time",
@@ -60,7 +63,7 @@ def errors_table(
 def checks_table(checks: Sequence[Check] | Mapping[str, NDArray[Any]]) -> Table:
     """One row per check, from `EnsembleSums.checks` or from the group `checks` of results.h5."""
     group = checks if isinstance(checks, Mapping) else checks_group(checks)
-    table = Table(title="Checks without a reference (worst time)", title_justify="left")
+    table = Table(title="Checks without a reference", title_justify="left")
     table.add_column("check", no_wrap=True)
     for column in ("value", "expected", "± stderr", "deviation", "tolerance"):
         table.add_column(column, justify="right", no_wrap=True)

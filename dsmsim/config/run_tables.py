@@ -46,7 +46,7 @@ class TimeTable(Table):
     """[time]: the interval [0, end], its steps, and the times at which results are kept."""
 
     end: Positive = Field(description="last time (time), > 0; the first is 0", examples=[1.0])
-    steps: int = Field(default=64, ge=1, description="steps of the sampler's integrator over [0, end]")
+    steps: int = Field(default=32, ge=1, description="steps of the sampler's integrator over [0, end]")
     save: Annotated[int | list[float], PlainValidator(_save)] = Field(
         default=101,
         description="times in results.h5: their number (equidistant, with 0 and end), or an increasing list",
@@ -92,7 +92,7 @@ class NetworkTable(Table):
         description="mlp: plain; equivariant: permutation symmetric by features; sorted: as published, "
         "in one dimension, only to reproduce it: it converges to wrong answers",
     )
-    width: int = Field(default=64, ge=1, le=WIDEST_NETWORK, description="width of the hidden layers")
+    width: int = Field(default=48, ge=1, le=WIDEST_NETWORK, description="width of the hidden layers")
     blocks: int = Field(default=1, ge=1, description="number of residual blocks, two hidden layers each")
     initial: Literal["exact", "learned"] = Field(
         default="exact",
@@ -121,18 +121,18 @@ class SamplerTable(Table):
 class TrainTable(Table):
     """[train]: the loss L = alpha L_score + beta L_newton + gamma L_initial and how it is minimised."""
 
-    epochs: int = Field(default=2000, ge=1, description="optimiser steps")
-    trajectories: int = Field(default=64, ge=1, description="trajectories per epoch, over all ranks")
+    epochs: int = Field(default=1500, ge=1, description="optimiser steps")
+    trajectories: int = Field(default=32, ge=1, description="trajectories per epoch, over all ranks")
     points: int = Field(
         default=1024,
         ge=1,
         description="residual points per epoch, over all ranks; a multiple of trajectories",
     )
     block: int = Field(
-        default=16, ge=1, description="trajectories per random-number block; must divide trajectories"
+        default=8, ge=1, description="trajectories per random-number block; must divide trajectories"
     )
     optimizer: Literal["adam"] = Field(default="adam", description="the optimiser")
-    learning_rate: Positive = Field(default=5e-3, description="largest learning rate, > 0")
+    learning_rate: Positive = Field(default=1e-2, description="largest learning rate, > 0")
     schedule: Literal["cosine", "constant"] = Field(
         default="cosine", description="learning rate after the warm-up: cosine to zero, or constant"
     )

@@ -15,7 +15,7 @@ import numpy as np
 import tomli_w
 
 from dsmsim.config import Config
-from dsmsim.errors import DivergedError
+from dsmsim.errors import DivergedError, StoreError
 from dsmsim.measure import checks_group
 from dsmsim.parallel import StopRequest, World, start
 from dsmsim.store import (
@@ -118,7 +118,10 @@ def _restore(config: Config, state: TrainState, run: RunDirectory, world: World)
     """Load the newest valid checkpoint on every rank; returns what the user should know."""
     checkpoint = world.broadcast_object(world.on_root(lambda: load_checkpoint(run.checkpoints)))
     world.on_root(lambda: check_same_physics(config, checkpoint))
-    state.load(checkpoint)
+    try:
+        state.load(checkpoint)
+    except StoreError as error:  # the same on every rank: all hold the same input and checkpoint
+        raise world.agreed(error) from None
     return [*checkpoint.warnings, f"resuming from {checkpoint.path} at epoch {checkpoint.epoch}"]
 
 

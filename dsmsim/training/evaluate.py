@@ -30,6 +30,7 @@ Array = npt.NDArray[np.float64]
 
 BLOCK = 2000  # trajectories that are advanced together: memory stays flat in the number of samples
 PILOT = 2000  # trajectories from which the histogram's range is found
+RAN_AWAY = "trajectories of the trained process run to infinity: raise train.epochs or time.steps"
 MARGIN = 0.25  # of the pilot's range, added on both sides
 
 
@@ -103,7 +104,7 @@ def histogram_edges(config: Config, state: TrainState, world: World) -> list[Arr
         low, high = np.minimum(low, axes.min(0)), np.maximum(high, axes.max(0))
     low, high = world.broadcast_object((low, high))
     if not np.all(np.isfinite(high - low)):
-        raise DivergedError("the trained process runs to infinity: train longer, or raise time.steps")
+        raise DivergedError(RAN_AWAY)
     margin = MARGIN * (high - low)
     return [
         density_edges(a, b, config.evaluation.bins) for a, b in zip(low - margin, high + margin, strict=True)
@@ -150,9 +151,7 @@ def evaluate(
     for tensor in sums.tensors():
         world.sum_(tensor)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in sums.tensors()):
-        raise DivergedError(
-            "trajectories of the trained process left for infinity: raise time.steps or epochs"
-        )
+        raise DivergedError(RAN_AWAY)
     positions = _gather(world, kept, config.output.trajectories)
     return Evaluation(sums, sums.checks(center_of_mass(config)), positions)
 

@@ -66,7 +66,7 @@ def train(config: Config, state: TrainState, world: World, stop: StopRequest, ho
             raise StoppedEarly(
                 f"stopped after epoch {state.epoch} of {config.train.epochs} ({reason}); the state is saved"
             )
-        if due:
+        if due and state.epoch < config.train.epochs:  # the last epoch is saved below
             hooks.save()
             saved_at, saved_epoch = now, state.epoch
     hooks.save()

@@ -48,6 +48,10 @@ class TrainState:
             StoreError: if the checkpoint holds other parameters than the input describes.
         """
         parameters = dict(self.fields.named_parameters())
+        for key in checkpoint.arrays:
+            name = key.removeprefix("model/")
+            if name != key and name not in parameters:
+                raise StoreError(f"{checkpoint.path}: holds a parameter {name} that the input does not have")
         moments: dict[str, dict[str, Tensor]] = {name: {} for name in parameters}
         for name, parameter in parameters.items():
             values = checkpoint.arrays.get(f"model/{name}")

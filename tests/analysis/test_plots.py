@@ -25,12 +25,6 @@ from dsmsim.store import RunDirectory, write_results
 Results = dict[str, dict[str, NDArray[Any]]]
 
 
-def storable(results: Results) -> Results:
-    """The groups that a solver without samples would write: point values, no `outside`."""
-    density = {name: values for name, values in results["density"].items() if "outside" not in name}
-    return {**results, "density": density}
-
-
 def training() -> dict[str, NDArray[Any]]:
     epoch = np.arange(0, 100, 10)
     falling = np.exp(-epoch / 30.0)
@@ -64,7 +58,7 @@ def content(path: Path) -> NDArray[Any]:
 
 def test_all_figures_of_a_sampled_run(tmp_path: Path) -> None:
     config = moving_gaussian(2, 2)
-    results = storable(sampled_results(config, 400, 2, np.random.default_rng(1)))
+    results = sampled_results(config, 400, 2, np.random.default_rng(1))
     run = new_run(tmp_path / "run", config, results | {"training": training()})
     settings = dict(matplotlib.rcParams)
     written = plot_run(run.path)
@@ -85,7 +79,7 @@ def test_without_any_reference(tmp_path: Path) -> None:
         "interaction": {"kind": "gaussian", "g": 1.0, "s2": 0.1},
     }
     config = parse_config({"system": system, "time": {"end": 1.0}})
-    results = storable(sampled_results(moving_gaussian(2), 300, 1, np.random.default_rng(2)))
+    results = sampled_results(moving_gaussian(2), 300, 1, np.random.default_rng(2))
     run = new_run(tmp_path / "run", config, results)
     assert load_run(run.results).references == {}
     written = plot_run(run.path, tmp_path / "elsewhere")
@@ -96,7 +90,7 @@ def test_without_any_reference(tmp_path: Path) -> None:
 
 
 def test_a_results_file_alone(tmp_path: Path) -> None:
-    write_results(tmp_path / "results.h5", storable(exact_results(moving_gaussian(3))))
+    write_results(tmp_path / "results.h5", exact_results(moving_gaussian(3)))
     written = plot_run(tmp_path / "results.h5")
     assert [path.parent for path in written] == [tmp_path / "figures"] * 3
     for path in written:
@@ -105,12 +99,12 @@ def test_a_results_file_alone(tmp_path: Path) -> None:
 
 def test_references_beside_a_run(tmp_path: Path) -> None:
     config = moving_gaussian()
-    run = new_run(tmp_path / "run", config, storable(exact_results(config)))
-    early = storable(exact_results(config, TIMES[:6], np.linspace(-1.0, 1.0, 31)))
-    run.references.mkdir()
-    write_results(run.references / "fock.h5", early)
-    (run.references / "split_step").mkdir()
-    write_results(run.references / "split_step" / "results.h5", early)
+    run = new_run(tmp_path / "run", config, exact_results(config))
+    early = exact_results(config, TIMES[:6], np.linspace(-1.0, 1.0, 31))
+    for name in ("split_step", "fock"):
+        place = run.references / name
+        place.mkdir(parents=True)
+        write_results(place / "results.h5", early)
     assert list(load_run(run.results).references) == [CLOSED_FORM, "fock", "split_step"]
     for path in plot_run(run.path):
         content(path)

@@ -98,7 +98,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"system.trap.omega": [True]}, "system.trap.omega = [true]", "finite number", "one number for all"),
     ({"system.interaction.s2": 0.0}, "system.interaction.s2 = 0.0", "must be > 0", "s2 = 0.1"),
     ({"time.end": -2}, "time.end = -2", "must be > 0", "end = 1.0"),
-    ({"time.steps": 0}, "time.steps = 0", "must be >= 1", "steps = 64"),
+    ({"time.steps": 0}, "time.steps = 0", "must be >= 1", "steps = 32"),
     ({"time.save": 1}, "time.save = 1", "from 2 to", "e.g. 101"),
     ({"time.save": 10**9}, "time.save = 1000000000", "from 2 to 1000000", "e.g. 101"),
     ({"time.save": "all"}, "time.save", "an integer >= 2, or a list", "e.g. 101"),

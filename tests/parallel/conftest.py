@@ -1,8 +1,7 @@
-"""Starting a small program under a launcher, with nothing of an outer launcher in its environment."""
+"""Starting a small program under a launcher."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
@@ -10,11 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-import dsmsim
-
-_LAUNCHERS = ("PMI", "MPI_", "OMPI_", "SLURM_", "TORCHELASTIC_", "HYDRA_", "MASTER_")
-_NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+from launchers import clean_environment
 
 # What the command line does with an error: print it once, exit with its code.
 PROGRAM = """
@@ -53,15 +48,8 @@ def begin(tmp_path: Path) -> Run:
     def run(launcher: list[str], mode: str, timeout: float = 60.0, **variables: str) -> subprocess.Popen[str]:
         script = tmp_path / "program.py"
         script.write_text(textwrap.dedent(PROGRAM).format(timeout=timeout))
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in _NAMES and not name.startswith(_LAUNCHERS)
-        }
-        source = str(Path(dsmsim.__file__).parents[1])
-        environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": source} | variables
         command = [*(launcher or [sys.executable]), str(script), mode]
-        pipe = subprocess.PIPE
+        pipe, environment = subprocess.PIPE, clean_environment(**variables)
         return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
 
     return run

@@ -1,0 +1,35 @@
+"""Trained fields back from a results.h5, ready to be sampled."""
+
+from __future__ import annotations
+
+import tomllib
+
+import torch
+
+from dsmsim.config import Config, parse_config
+from dsmsim.errors import StoreError
+from dsmsim.networks import Fields, build_fields
+from dsmsim.store import StoredResults
+from dsmsim.system import build_initial, build_system
+
+
+def trained_fields(stored: StoredResults) -> tuple[Config, Fields]:
+    """The input and the trained (u, v) of a run.
+
+    Raises:
+        StoreError: the file holds no networks, or others than its own input describes.
+    """
+    text = stored.attributes.get("provenance", {}).get("resolved_input")
+    if text is None or "model/u" not in stored.results or "model/v" not in stored.results:
+        raise StoreError("the results hold no networks: a baseline wrote them, not `dsmsim run`")
+    config = parse_config(tomllib.loads(str(text)), environment=False)
+    fields = build_fields(config, build_system(config), build_initial(config))
+    with torch.no_grad():
+        for name in ("u", "v"):
+            arrays = stored.results[f"model/{name}"]
+            for key, parameter in getattr(fields, name).named_parameters():
+                values = arrays.get(key.replace(".", "/"))
+                if values is None or values.shape != tuple(parameter.shape):
+                    raise StoreError(f"model/{name} of the results holds no {key} of the input's shape")
+                parameter.copy_(torch.as_tensor(values, dtype=parameter.dtype))
+    return config, fields
