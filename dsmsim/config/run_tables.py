@@ -19,9 +19,11 @@ from dsmsim.config.fields import (
     parse_cadence,
     parse_duration,
 )
+from dsmsim.config.modes import balanced_modes
 
 MOST_SAVED_TIMES = 1_000_000
 WIDEST_NETWORK = 1_048_576
+DEFAULT_WIDTH = 48
 
 
 def _save(value: object) -> int | list[float]:
@@ -75,12 +77,12 @@ class TensorTable(Table):
     modes_out: list[int] | None = Field(
         default=None,
         description="factors of the width for the output of a layer; absent: factorised evenly",
-        examples=[[8, 8]],
+        examples=[balanced_modes(DEFAULT_WIDTH)],
     )
     modes_in: list[int] | None = Field(
         default=None,
         description="factors of the width for the input of a layer; absent: factorised evenly",
-        examples=[[8, 8]],
+        examples=[balanced_modes(DEFAULT_WIDTH)],
     )
 
 
@@ -92,7 +94,9 @@ class NetworkTable(Table):
         description="mlp: plain; equivariant: permutation symmetric by features; sorted: as published, "
         "in one dimension, only to reproduce it: it converges to wrong answers",
     )
-    width: int = Field(default=48, ge=1, le=WIDEST_NETWORK, description="width of the hidden layers")
+    width: int = Field(
+        default=DEFAULT_WIDTH, ge=1, le=WIDEST_NETWORK, description="width of the hidden layers"
+    )
     blocks: int = Field(default=1, ge=1, description="number of residual blocks, two hidden layers each")
     initial: Literal["exact", "learned"] = Field(
         default="exact",
@@ -131,7 +135,10 @@ class TrainTable(Table):
     block: int = Field(
         default=8, ge=1, description="trajectories per random-number block; must divide trajectories"
     )
-    optimizer: Literal["adam"] = Field(default="adam", description="the optimiser")
+    optimizer: Literal["soap", "adam"] = Field(
+        default="soap",
+        description="soap: Adam in the eigenbasis of Shampoo, several times less loss for the same time; adam",
+    )
     learning_rate: Positive = Field(default=1e-2, description="largest learning rate, > 0")
     schedule: Literal["cosine", "constant"] = Field(
         default="cosine", description="learning rate after the warm-up: cosine to zero, or constant"

@@ -13,7 +13,8 @@ spreading time tau = 2 m sigma^2 / hbar,
     gate(t)  ~ t / sqrt(t^2 + tau^2)        clock(t) = asinh(t/tau) / asinh(T/tau)
 
 so that the fast start of a narrow packet (rate 1/tau) and its late ballistic growth are resolved alike. In
-the limit tau >> T, for a packet at rest, every one of these becomes its lab counterpart. The unit of velocity is the largest of
+the limit tau >> T, for a packet at rest, every one of these becomes its lab counterpart. The unit of
+velocity is the largest of
 
     hbar / (2 m sigma)  (osmotic),     rms |v0|,     rms |grad V| T / m.
 

@@ -3,7 +3,7 @@
 input.toml      as given                  results.h5     observables, density, training, errors, model
 resolved.toml   with every default        checkpoints/   ckpt-000120.h5, ...
 log.jsonl       one record a line         figures/       drawn by dsmsim plot
-report.html     by dsmsim report          references/    results of the references, fock.h5, ...
+report.html     by dsmsim report          references/    NAME/results.h5 of each reference
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ class RunDirectory:
             for file in found:
                 if file != run.input:
                     file.unlink(missing_ok=True)
-            for directory in (run.checkpoints, run.figures, run.references):
+            places = (run.checkpoints, run.figures, *run.references.glob("*"), run.references)
+            for directory in places if overwrite else ():
                 with contextlib.suppress(OSError):  # missing, or it holds files of somebody else
                     directory.rmdir()
             run.path.mkdir(parents=True, exist_ok=True)
@@ -136,5 +137,7 @@ class RunDirectory:
         yield from self.checkpoints.glob(".ckpt-*.h5.*.tmp")
         yield from self.references.glob("*.h5")
         yield from self.references.glob(".*.h5.*.tmp")
+        yield from self.references.glob(f"*/{self.results.name}")
+        yield from self.references.glob(f"*/.{self.results.name}.*.tmp")
         for pattern in _FIGURES:
             yield from self.figures.glob(pattern)

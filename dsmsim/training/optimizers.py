@@ -12,18 +12,16 @@ import torch
 from torch import nn
 
 from dsmsim.config import TrainTable
+from dsmsim.training.soap import Soap
 
-# TT cores want a larger step than dense weights: an entry of W is a product of entries of several cores
+# under Adam, TT cores want a larger step than dense weights: an entry of W is a product of entries of several cores
 # (measured: about 1.2e-2 on cores against 2e-3 on dense weights)
 CORE_RATE = 3.0
 
 
-def _adam(groups: list[dict[str, object]], table: TrainTable) -> torch.optim.Optimizer:
-    return torch.optim.Adam(groups, lr=table.learning_rate)
-
-
-OPTIMIZERS: dict[str, Callable[[list[dict[str, object]], TrainTable], torch.optim.Optimizer]] = {
-    "adam": _adam,
+OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "soap": Soap,
 }
 
 
@@ -33,8 +31,8 @@ def build_optimizer(module: nn.Module, table: TrainTable) -> torch.optim.Optimiz
     others = [p for name, p in module.named_parameters() if ".cores." not in name]
     groups: list[dict[str, object]] = [{"params": others, "rate": 1.0}]
     if cores:
-        groups.append({"params": cores, "rate": CORE_RATE})
-    return OPTIMIZERS[table.optimizer](groups, table)
+        groups.append({"params": cores, "rate": CORE_RATE if table.optimizer == "adam" else 1.0})
+    return OPTIMIZERS[table.optimizer](groups)
 
 
 def learning_rate(table: TrainTable, epoch: int) -> float:

@@ -65,7 +65,7 @@ class TrainState:
         for name, parameter in parameters.items():
             if moments[name]:
                 self.optimizer.state[parameter] = {
-                    # Adam keeps its step counter on the CPU and its moments beside the parameter
+                    # the step counter stays on the CPU, everything else lies beside the parameter
                     key: value if value.ndim == 0 else value.to(parameter.device, parameter.dtype)
                     for key, value in moments[name].items()
                 }

@@ -83,10 +83,10 @@ def test_kohns_theorem(solution: SplitStepSolution) -> None:
 
 
 def test_tighter_tolerances_are_met() -> None:
-    fine = evolve(two_bosons(save=3), tolerance=1e-8)
+    fine = evolve(two_bosons(save=3), tolerance=1e-7)
     assert fine.converged
-    assert fine.error_estimate <= 1e-8
-    assert fine.observables.variance[-1, 0, 0] == pytest.approx(0.227425015, abs=1e-9)
+    assert fine.error_estimate <= 1e-7
+    assert fine.observables.variance[-1, 0, 0] == pytest.approx(0.227425015, abs=1e-8)
 
 
 def test_results_file(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_two_and_three_dimensions() -> None:
             "dimensions": dimensions,
             "trap": trap | {"omega": trap["omega"][:dimensions]},
         }
-        config = make_config(system, cut, save=3)
+        config = make_config(system, cut, end=0.5, save=3)
         form, solution = closed_form(config), evolve(config, tolerance=1e-3)
         assert form is not None
         np.testing.assert_allclose(solution.observables.mean, form.mean(solution.times), atol=1e-3)

@@ -65,6 +65,7 @@ def every_table() -> dict[str, Any]:
             "width": 24,
             "blocks": 2,
             "initial": "learned",
+            "frame": "comoving",
             "tensor": {"format": "tt", "rank": 4, "modes_out": [4, 6], "modes_in": [6, 4]},
         },
         "sampler": {"scheme": "euler", "nu": 0.5},

@@ -19,6 +19,16 @@ EXPRESSION = {"kind": "expression", "expression": "k * x**2", "parameters": {"k"
 GAUSSIAN = {"kind": "gaussian", "variance": 0.1}
 PRODUCT = {"kind": "product", "amplitude": "exp(-x**2)", "range": [-3.0, 3.0]}
 LIST3 = [1.0, 1.0, 1.0]
+BATCH = {"trajectories": 64, "points": 1024, "block": 16}
+
+
+def tensor(**keys: Any) -> dict[str, Any]:
+    """[network] 64 wide with tensor-train layers of rank 2."""
+    return {"width": 64, "tensor": {"rank": 2} | keys}
+
+
+# what is given in the inputs below wins; the messages that quote a default quote these
+DEFAULT = parse_config(two_bosons(), environment=False)
 
 # (changes of the two-boson input, key that is named, words of the rule, words of the fix)
 CASES: list[tuple[dict[str, Any], str, str, str]] = [
@@ -77,7 +87,9 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"initial": {"kind": "gausian"}}, "initial.kind", "must be one of", 'did you mean "gaussian"?'),
     ({"initial": {"kind": True}}, "initial.kind = true", "must be one of", 'kind = "trap_ground_state"'),
     ({"network.kind": "resnet"}, "network.kind", '"equivariant"', 'kind = "mlp"'),
-    ({"train.optimizer": "sgd"}, "train.optimizer", 'must be "adam"', 'optimizer = "adam"'),
+    ({"network.frame": "co-moving"}, "network.frame", '"lab", "comoving"', 'did you mean "comoving"?'),
+    ({"train.optimizer": "sgd"}, 'train.optimizer = "sgd"', '"adam"', "write e.g. optimizer ="),
+    ({"train.divergence": "estimate"}, "train.divergence", 'must be "exact"', 'divergence = "exact"'),
     ({"train.precision": "float46"}, "train.precision", "must be one of", 'did you mean "float64"?'),
     ({"system.dimensions": 4}, "system.dimensions = 4", "must be one of 1, 2, 3", "dimensions = 1"),
     ({"system.dimensions": True}, "system.dimensions = true", "must be one of 1, 2, 3", "dimensions = 1"),
@@ -98,15 +110,20 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"system.trap.omega": [True]}, "system.trap.omega = [true]", "finite number", "one number for all"),
     ({"system.interaction.s2": 0.0}, "system.interaction.s2 = 0.0", "must be > 0", "s2 = 0.1"),
     ({"time.end": -2}, "time.end = -2", "must be > 0", "end = 1.0"),
-    ({"time.steps": 0}, "time.steps = 0", "must be >= 1", "steps = 32"),
+    ({"time.steps": 0}, "time.steps = 0", "must be >= 1", f"steps = {DEFAULT.time.steps}"),
     ({"time.save": 1}, "time.save = 1", "from 2 to", "e.g. 101"),
     ({"time.save": 10**9}, "time.save = 1000000000", "from 2 to 1000000", "e.g. 101"),
     ({"time.save": "all"}, "time.save", "an integer >= 2, or a list", "e.g. 101"),
     ({"time.save": True}, "time.save = true", "an integer >= 2, or a list", "e.g. 101"),
-    ({"network.width": 10**7}, "network.width = 10000000", "must be <= 1048576", "width = 64"),
-    ({"evaluation.bins": 4}, "evaluation.bins = 4", "must be >= 8", "bins = 80"),
-    ({"train.clip": 0}, "train.clip = 0", "must be > 0", "clip = 1.0"),
-    ({"sampler.nu": -0.1}, "sampler.nu = -0.1", "must be >= 0", "nu = 1.0"),
+    (
+        {"network.width": 10**7},
+        "network.width = 10000000",
+        "must be <= 1048576",
+        f"width = {DEFAULT.network.width}",
+    ),
+    ({"evaluation.bins": 4}, "evaluation.bins = 4", "must be >= 8", f"bins = {DEFAULT.evaluation.bins}"),
+    ({"train.clip": 0}, "train.clip = 0", "must be > 0", f"clip = {DEFAULT.train.clip}"),
+    ({"sampler.nu": -0.1}, "sampler.nu = -0.1", "must be >= 0", f"nu = {DEFAULT.sampler.nu}"),
     (
         {"output.checkpoint_every": "often"},
         "output.checkpoint_every",
@@ -336,30 +353,72 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"network": {"width": 1, "tensor": {"rank": 2}}}, "network.width = 1", "product of two", "width = 4"),
     ({"network.tensor": {}}, "network.tensor.rank: is missing", "is missing", "rank = 8"),
     ({"network.tensor": {"rank": 0}}, "network.tensor.rank = 0", "must be >= 1", "rank = 8"),
-    ({"network.tensor": {"rank": 65}}, "network.tensor.rank = 65", "at most 64", "rank = 64 or less"),
-    ({"network.tensor": {"rank": 2, "modes_in": [8, 4]}}, "network.tensor.modes_in", "not to 32", "[8, 8]"),
-    (
-        {"network.tensor": {"rank": 2, "modes_in": [64]}},
-        "network.tensor.modes_in",
-        "at least 2 modes",
-        "[8, 8]",
-    ),
-    ({"network.tensor": {"rank": 2, "modes_in": [-8, -8]}}, "tensor.modes_in", "mode must be >= 1", "[8, 8]"),
-    ({"network.tensor": {"rank": 2, "modes_in": [8.0, 8]}}, "modes_in[0] = 8.0", "integer", "modes_in"),
-    ({"network.tensor": {"rank": 2, "modes_in": [4, 4, 4]}}, "tensor.modes_in", "same length", "give both"),
+    ({"network": tensor(rank=65)}, "network.tensor.rank = 65", "at most 64", "rank = 64 or less"),
+    ({"network": tensor(modes_in=[8, 4])}, "network.tensor.modes_in", "not to 32", "[8, 8]"),
+    ({"network": tensor(modes_in=[64])}, "network.tensor.modes_in", "at least 2 modes", "[8, 8]"),
+    ({"network": tensor(modes_in=[-8, -8])}, "tensor.modes_in", "mode must be >= 1", "[8, 8]"),
+    ({"network": tensor(modes_in=[8.0, 8])}, "modes_in[0] = 8.0", "integer", "modes_in"),
+    ({"network": tensor(modes_in=[4, 4, 4])}, "tensor.modes_in", "same length", "give both"),
     ({"network.initial": "learned", "train.gamma": 0}, "train.gamma = 0.0", "must be > 0", "gamma = 1.0"),
     ({"train.alpha": 0, "train.beta": 0.0}, "train.alpha = 0.0", "must not both be 0", "alpha = 1.0"),
-    ({"train.points": 1000}, "train.points = 1000", "multiple of train.trajectories = 64", "960 or 1024"),
-    ({"train.trajectories": 10}, "train.block = 16 (the default)", "must divide", "block = 2"),
-    ({"train.epochs": 20}, "train.warmup = 50 (the default)", "less than train.epochs = 20", "warmup = 2"),
-    ({"evaluation.samples": 15}, "evaluation.samples = 15", "multiple of evaluation.trials", "10 or 20"),
-    ({"output.trajectories": 50000}, "output.trajectories = 50000", "at most", "40000 or less"),
+    (
+        {"train": BATCH | {"points": 1000}},
+        "train.points = 1000",
+        "multiple of train.trajectories = 64",
+        "960 or 1024",
+    ),
+    (
+        {"train": BATCH | {"trajectories": 10}},
+        "train.block = 16:",
+        "must divide train.trajectories = 10",
+        "block = 2,",
+    ),
+    (
+        {"train.trajectories": DEFAULT.train.block + 1},
+        f"train.block = {DEFAULT.train.block} (the default)",
+        f"must divide train.trajectories = {DEFAULT.train.block + 1}",
+        "block = 1,",
+    ),
+    (
+        {"train": {"epochs": 20, "warmup": 50}},
+        "train.warmup = 50:",
+        "less than train.epochs = 20",
+        "warmup = 2",
+    ),
+    (
+        {"train.epochs": DEFAULT.train.warmup},
+        f"train.warmup = {DEFAULT.train.warmup} (the default)",
+        f"less than train.epochs = {DEFAULT.train.warmup}",
+        f"warmup = {DEFAULT.train.warmup // 10}",
+    ),
+    (
+        {"evaluation": {"samples": 15, "trials": 10}},
+        "evaluation.samples = 15",
+        "multiple of evaluation.trials = 10",
+        "10 or 20",
+    ),
+    (
+        {"evaluation.samples": 40000, "output.trajectories": 50000},
+        "output.trajectories = 50000",
+        "at most",
+        "40000 or less",
+    ),
     # the installation and the machine
     ({"compare.with": ["close_form"]}, "compare.with", "is not installed", 'did you mean "closed_form"?'),
     ({"compare.with": "closed_form"}, "compare.with", "a list of names", '["split_step"]'),
     ({"compare.with": ["closed_form", "closed_form"]}, "compare.with", "stand once", '"auto"'),
-    ({"train.points": 64 * 10**9}, "train.points = 64000000000", "the memory here is", "write points ="),
-    ({"evaluation.samples": 10**13}, "evaluation.samples", "the memory here is", "write samples ="),
+    (
+        {"train": BATCH | {"points": 64 * 10**9}},
+        "train.points = 64000000000",
+        "the memory here is",
+        "write points =",
+    ),
+    (
+        {"evaluation": {"samples": 10**13, "trials": 10}},
+        "evaluation.samples",
+        "the memory here is",
+        "write samples =",
+    ),
     ({"network.width": 10**6}, "network.width", "the memory here is", "write width ="),
     ({"time.steps": 10**13}, "time.steps", "the memory here is", "write steps ="),
     ({"system.particles": 10**15}, "GB in all", "the memory here is", "fewer"),
@@ -431,8 +490,8 @@ def test_deep_nesting_is_refused() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"train.points": 64 * 10**7},
-        {"evaluation.samples": 10**9},
+        {"train.points": 64 * 10**7, "train.trajectories": 64, "train.block": 16},
+        {"evaluation.samples": 10**9, "evaluation.trials": 10},
         {"network.width": 2**17},
         {"time.steps": 10**9},
     ],
@@ -444,12 +503,13 @@ def test_the_value_that_is_proposed_fits(changes: dict[str, Any], monkeypatch: p
     path = next(iter(changes))
     fix = str(caught.value).split("write ")[1].split()
     assert fix[0] == path.split(".")[1]
-    assert parse_config(_build({path: int(fix[2])})).to_dict()
+    assert parse_config(_build(changes | {path: int(fix[2])})).to_dict()
 
 
 def test_memory_counts_every_host_and_only_where_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "physical_memory", lambda: 8 * 10**8)
-    data = _build({"train.points": 16384})
+    sizes = {"kind": "mlp", "width": 64, "blocks": 1}
+    data = _build({"network": sizes, "train": BATCH | {"points": 16384, "precision": "float32"}})
     with pytest.raises(ConfigError, match=r"train\.points"):
         parse_config(data)
     assert parse_config(data, hosts=4) == parse_config(data, environment=False)

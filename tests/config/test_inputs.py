@@ -72,6 +72,7 @@ def test_singular_start_spreads_as_its_header_says() -> None:
     path = FOLDER / "oscillator_singular.toml"
     config = load_config(path)
     assert config.system.trap is None
+    assert config.network.frame == "comoving"
     assert isinstance(config.initial, GaussianState)
     start = config.initial.variance
     assert isinstance(start, float)

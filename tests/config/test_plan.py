@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from typing import Any
@@ -13,10 +14,21 @@ from config_examples import changed, every_table, two_bosons
 from dsmsim.config import Config, make_plan, parse_config
 from dsmsim.config.plan import parameter_count
 
+# what the plan counts with, so that no expectation here depends on a default
+SIZES = {
+    "time__steps": 64,
+    "network": {"kind": "mlp", "width": 64, "blocks": 1},
+    "sampler__scheme": "heun",
+    "train": {"trajectories": 64, "points": 1024, "block": 16, "precision": "float32"},
+    "evaluation": {"samples": 40000, "trials": 10, "bins": 80},
+    "output": {"trajectories": 0, "figures": True},
+}
+
 
 def build(**changes: Any) -> Config:
+    """Two bosons of the sizes above; `train__points` changes one of them, `network` the whole table."""
     data = two_bosons()
-    for path, value in changes.items():
+    for path, value in copy.deepcopy(SIZES | changes).items():
         changed(data, path.replace("__", "."), value)
     return parse_config(data, environment=False)
 
@@ -48,7 +60,7 @@ def test_dense_count(kind: str, particles: int, dimensions: int, width: int, blo
 
 
 def test_tensor_train_count_by_hand() -> None:
-    config = build(network={"width": 64, "tensor": {"rank": 8}})
+    config = build(network={"kind": "mlp", "width": 64, "blocks": 1, "tensor": {"rank": 8}})
     cores = 1 * 8 * 8 * 8 + 8 * 8 * 8 * 1
     assert parameter_count(config) == (3 * 64 + 64) + 2 * (cores + 64) + (64 * 2 + 2)
     plan = make_plan(config)
@@ -59,7 +71,7 @@ def test_tensor_train_count_by_hand() -> None:
 
 def test_bonds_are_cut_to_what_they_can_have() -> None:
     modes = {"rank": 10, "modes_out": [2, 4, 8], "modes_in": [2, 8, 4]}
-    config = build(network={"width": 64, "tensor": modes})
+    config = build(network={"kind": "mlp", "width": 64, "blocks": 1, "tensor": modes})
     plan = make_plan(config)
     assert plan.tensor is not None
     assert plan.tensor.ranks == (1, 4, 10, 1)
@@ -120,7 +132,7 @@ from dsmsim.networks.mlp import MLP
 from dsmsim.residuals.derivatives import derivatives
 
 torch.set_num_threads(1)
-nets = [MLP(NetworkTable(width={width}), 2, 1) for _ in range(2)]
+nets = [MLP(NetworkTable(width={width}, blocks=1), 2, 1) for _ in range(2)]
 
 def epoch(points):
     x, t = torch.randn(points, 2), torch.rand(points, 1)

@@ -9,7 +9,21 @@ import pytest
 from dsmsim.errors import ConfigError, StoreError
 from dsmsim.store import RunDirectory, save_checkpoint
 
-OWN = ["resolved.toml", "log.jsonl", "results.h5", "report.html", "figures/density.png", "references/fock.h5"]
+OWN = [
+    "resolved.toml",
+    "log.jsonl",
+    "results.h5",
+    "report.html",
+    "figures/density.png",
+    "references/fock.h5",
+    "references/split_step/results.h5",
+]
+LEFT_BY_KILLED_WRITERS = [
+    ".results.h5.12.tmp",
+    "checkpoints/.ckpt-000010.h5.12.tmp",
+    "references/split_step/.results.h5.12.tmp",
+    "references/fock/.results.h5.12.tmp",
+]
 FOREIGN = ["notes.txt", "figures/sketch.jpg", "checkpoints/best.pt", "results.h5.bak", ".hidden.tmp"]
 
 
@@ -49,7 +63,7 @@ def test_files_of_others_are_no_obstacle(tmp_path: Path) -> None:
     assert all(path.exists() for path in foreign)
 
 
-@pytest.mark.parametrize("name", [*OWN, "input.toml", "checkpoints/ckpt-000010.h5"])
+@pytest.mark.parametrize("name", [*OWN, *LEFT_BY_KILLED_WRITERS, "input.toml", "checkpoints/ckpt-000010.h5"])
 def test_anything_of_a_run_is_refused(tmp_path: Path, name: str) -> None:
     there = put(tmp_path, name)
     with pytest.raises(ConfigError) as caught:
@@ -62,12 +76,32 @@ def test_anything_of_a_run_is_refused(tmp_path: Path, name: str) -> None:
 def test_overwrite_removes_only_its_own_files(tmp_path: Path) -> None:
     own = [put(tmp_path, name) for name in OWN]
     own += [save_checkpoint(tmp_path / "checkpoints", 10, {}, {}, keep=1)]
-    own += [put(tmp_path, name) for name in (".results.h5.12.tmp", "checkpoints/.ckpt-000010.h5.12.tmp")]
+    own += [put(tmp_path, name) for name in LEFT_BY_KILLED_WRITERS]
     foreign = [put(tmp_path, name) for name in [*FOREIGN, "input.toml"]]
     RunDirectory.create(tmp_path, overwrite=True)
     assert not any(path.exists() for path in own)
     assert all(path.exists() for path in foreign)
     assert not (tmp_path / "references").exists()
+
+
+def test_overwrite_leaves_what_others_put_beside_a_reference(tmp_path: Path) -> None:
+    results = [put(tmp_path, f"references/{name}/results.h5") for name in ("fock", "split_step")]
+    names = ["fock/notes.txt", "fock/other.h5", "fock/runs/results.h5", "list.txt"]
+    foreign = [put(tmp_path, f"references/{name}") for name in names]
+    RunDirectory.create(tmp_path, overwrite=True)
+    assert not any(path.exists() for path in results)
+    assert all(path.exists() for path in foreign)
+    assert not (tmp_path / "references" / "split_step").exists()
+
+
+def test_an_empty_place_for_a_reference_is_no_run(tmp_path: Path) -> None:
+    """What a reference that failed before it wrote anything leaves behind."""
+    empty = tmp_path / "references" / "split_step"
+    empty.mkdir(parents=True)
+    RunDirectory.create(tmp_path)
+    assert empty.is_dir()
+    RunDirectory.create(tmp_path, overwrite=True)
+    assert not empty.parent.exists()
 
 
 def test_file_in_the_way_and_unwritable_parent(tmp_path: Path) -> None:
