@@ -106,7 +106,7 @@ class Frame(nn.Module):
         """Unit in which Nelson's residuals are measured at t (B, 1)."""
         if not self.comoving:
             return self.velocity / self.end
-        return self.velocity / torch.sqrt(t.square() + self.tau**2)
+        return self.velocity / (torch.sqrt(t.square() + self.tau**2) * self._gate_at_end)
 
 
 def natural_frame(config: Config, system: System, initial: InitialState) -> Frame:

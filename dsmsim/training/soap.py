@@ -14,7 +14,8 @@ Three changes keep the answer independent of the number of ranks, whose sums dif
 decides the eigenvectors of a (numerical) null space, so nothing may depend on those:
 
 - a side longer than the other one is not turned, because its average has a null space of that difference;
-- the basis is the identity until averages of several gradients are there;
+- the basis is the identity until averages of several gradients are there, and it is that of the average plus
+  TIE_BREAK times a fixed diagonal, which decides where the average does not;
 - the damping d = DAMPING rms(sqrt V) is relative, so directions with next to no gradient hardly move.
 """
 
@@ -30,6 +31,7 @@ BETAS = (0.95, 0.95)  # of the mean and of the squares, as published
 BASIS_MEMORY = 0.95  # of L and R
 REFRESH_EVERY = 10  # steps between refreshed eigenvectors
 DAMPING = 1e-3
+TIE_BREAK = 1e-4  # relative to the mean eigenvalue: directions whose gradient is 1 % of the typical one
 
 
 class Soap(torch.optim.Optimizer):
@@ -75,10 +77,10 @@ class Soap(torch.optim.Optimizer):
         state["step"] = torch.zeros(())
         state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(g), torch.zeros_like(g)
         if g.ndim == 2:
-            for side, here, there in (("left", *g.shape), ("right", *reversed(g.shape))):
-                if here <= there:
-                    state[side] = g.new_zeros(here, here)
-                    state[f"{side}_basis"] = torch.eye(here, dtype=g.dtype, device=g.device)
+            for side, size in zip(("left", "right"), g.shape, strict=True):
+                if size == min(g.shape):
+                    state[side] = g.new_zeros(size, size)
+                    state[f"{side}_basis"] = torch.eye(size, dtype=g.dtype, device=g.device)
 
 
 def _as_matrix(gradient: Tensor) -> Tensor:
@@ -110,7 +112,8 @@ def _follow(state: dict[str, Tensor], g: Tensor, count: int) -> None:
             continue
         average, basis = state[side], state[f"{side}_basis"]
         average.lerp_(g @ g.T if side == "left" else g.T @ g, 1.0 - BASIS_MEMORY)
-        if count == REFRESH_EVERY:
-            basis.copy_(torch.linalg.eigh(average)[1])
-        elif count % REFRESH_EVERY == 0:
-            basis.copy_(torch.linalg.qr(average @ basis)[0])
+        if count % REFRESH_EVERY == 0:
+            ramp = torch.linspace(0.5, 1.5, len(average), dtype=g.dtype, device=g.device)
+            decided = average + torch.diag(TIE_BREAK * average.diagonal().mean() * ramp)
+            first = count == REFRESH_EVERY
+            basis.copy_(torch.linalg.eigh(decided)[1] if first else torch.linalg.qr(decided @ basis)[0])

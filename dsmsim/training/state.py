@@ -61,7 +61,8 @@ class TrainState:
         for key, values in checkpoint.arrays.items():
             if key.startswith("optimizer/"):
                 name, _, entry = key.removeprefix("optimizer/").rpartition("/")
-                moments[name][entry] = torch.as_tensor(values)
+                # a copy, because matrix products round differently in memory that torch has not aligned
+                moments[name][entry] = torch.tensor(values)
         for name, parameter in parameters.items():
             if moments[name]:
                 self.optimizer.state[parameter] = {

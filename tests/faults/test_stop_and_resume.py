@@ -196,7 +196,9 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
-def test_directory_with_results_is_refused_until_overwriting_is_asked_for(quick: Path, tmp_path: Path) -> None:
+def test_directory_with_results_is_refused_until_overwriting_is_asked_for(
+    quick: Path, tmp_path: Path
+) -> None:
     run = interrupted_copy(quick, tmp_path / "run", 6)
     (run / "results.h5").write_bytes((quick / "results.h5").read_bytes())
     (run / "notes.txt").write_text("mine")

@@ -201,7 +201,9 @@ def test_wrong_fields_fail_the_checks() -> None:
             return u, 0.5 * v
 
     fields: Any = Halved(form, state.fields.frame)
-    result = evaluate(config, TrainState(state.system, state.initial, fields, state.optimizer), World(), silent)
+    result = evaluate(
+        config, TrainState(state.system, state.initial, fields, state.optimizer), World(), silent
+    )
     assert not all(check.passed for check in result.checks)
     assert result.sums.field_errors()["E_v_field"] == pytest.approx(0.5, rel=1e-10)
     found = result.sums.observables()
