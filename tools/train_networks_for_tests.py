@@ -1,4 +1,4 @@
-"""Make the trained networks that tests/training/test_sorted_is_flagged.py reads (about 3 minutes each, 2 ranks).
+"""Make the trained networks that tests/training/test_sorted_is_flagged.py reads (2 ranks, 3 minutes each).
 
     python tools/train_networks_for_tests.py
 
@@ -34,9 +34,6 @@ kind = "{kind}"
 width = 40
 [train]
 epochs = 1200
-trajectories = 64
-points = 2048
-learning_rate = 1e-2
 [compare]
 with = []
 """

@@ -36,7 +36,9 @@ KEPT_PER_VALUE = {
     "sorted": 9.0,
     "equivariant": 6.5,
 }  # numbers kept per hidden value and direction
-COPIES_OF_PARAMETERS = 5  # value, gradient, two moments, one buffer for the sum over ranks
+# numbers per parameter: value, moments; for soap an average and a basis of each side of square layers
+STORED_PER_PARAMETER = {"adam": 3, "soap": 7}
+GRADIENTS = 2  # the gradient, and one buffer for its sum over ranks
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,10 @@ def _memory(config: Config, ranks: int, trajectories: int, points: int) -> Memor
     kept = math.ceil(KEPT_PER_VALUE[network.kind] * (n + 2) * _hidden_values(config))
     samples = math.ceil(config.evaluation.samples / ranks)
     return MemoryEstimate(
-        parameters=size * (COPIES_OF_PARAMETERS * 2 * parameter_count(config) + rebuilt),
+        parameters=size
+        * (
+            (STORED_PER_PARAMETER[config.train.optimizer] + GRADIENTS) * 2 * parameter_count(config) + rebuilt
+        ),
         residuals=size * points * 2 * kept,
         sampling=size * trajectories * (time.steps + 1) * n,
         evaluation=samples * (16 * n + size * 2 * _hidden_values(config)),
@@ -255,7 +260,7 @@ def _files(config: Config, memory: MemoryEstimate) -> tuple[PlannedFile, ...]:
         PlannedFile(
             "checkpoints/ckpt-NNNNNN.h5",
             f"state for `dsmsim resume`, every {config.output.checkpoint_every}, the last {keep} are kept",
-            3 * parameters * size,
+            STORED_PER_PARAMETER[config.train.optimizer] * parameters * size,
         ),
         PlannedFile("results.h5", "observables, densities, networks", memory.results + parameters * size),
     ]

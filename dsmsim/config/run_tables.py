@@ -125,7 +125,7 @@ class SamplerTable(Table):
 class TrainTable(Table):
     """[train]: the loss L = alpha L_score + beta L_newton + gamma L_initial and how it is minimised."""
 
-    epochs: int = Field(default=1500, ge=1, description="optimiser steps")
+    epochs: int = Field(default=1000, ge=1, description="optimiser steps")
     trajectories: int = Field(default=32, ge=1, description="trajectories per epoch, over all ranks")
     points: int = Field(
         default=1024,

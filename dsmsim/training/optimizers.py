@@ -14,8 +14,8 @@ from torch import nn
 from dsmsim.config import TrainTable
 from dsmsim.training.soap import Soap
 
-# under Adam, TT cores want a larger step than dense weights: an entry of W is a product of entries of several cores
-# (measured: about 1.2e-2 on cores against 2e-3 on dense weights)
+# under Adam, TT cores want a larger step than dense weights: an entry of W is a product of entries of
+# several cores (measured: about 1.2e-2 on cores against 2e-3 on dense weights)
 CORE_RATE = 3.0
 
 

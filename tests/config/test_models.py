@@ -42,7 +42,7 @@ def test_defaults_of_the_contract() -> None:
     assert config.network.tensor is None
     assert (config.sampler.scheme, config.sampler.nu) == ("heun", 1.0)
     train = config.train
-    assert (train.epochs, train.trajectories, train.points, train.block) == (1500, 32, 1024, 8)
+    assert (train.epochs, train.trajectories, train.points, train.block) == (1000, 32, 1024, 8)
     assert (train.learning_rate, train.warmup, train.clip) == (1e-2, 50, 1.0)
     assert (config.evaluation.samples, config.evaluation.trials, config.evaluation.bins) == (40000, 10, 80)
     assert config.compare.with_ == "auto"

@@ -15,6 +15,7 @@ from dsmsim.training.optimizers import CORE_RATE, build_optimizer, learning_rate
 from dsmsim.training.state import TrainState, new_state
 
 TT = {"network.tensor": {"rank": 2}}
+ADAM = {"train.optimizer": "adam"}
 
 
 def table(**values: Any) -> TrainTable:
@@ -56,8 +57,9 @@ def cores_and_others(state: TrainState) -> tuple[list[torch.nn.Parameter], list[
     return [p for name, p in named if ".cores." in name], [p for name, p in named if ".cores." not in name]
 
 
-def test_cores_have_a_group_of_their_own_and_nothing_is_forgotten() -> None:
-    state = new_state(tiny_config(TT), World())
+@pytest.mark.parametrize(("optimizer", "rate"), [("adam", CORE_RATE), ("soap", 1.0)])
+def test_cores_have_a_group_of_their_own_and_nothing_is_forgotten(optimizer: str, rate: float) -> None:
+    state = new_state(tiny_config(TT | {"train.optimizer": optimizer}), World())
     cores, others = cores_and_others(state)
     groups = state.optimizer.param_groups
     assert len(cores) == 8  # two networks, two hidden layers each, two cores a layer
@@ -66,7 +68,7 @@ def test_cores_have_a_group_of_their_own_and_nothing_is_forgotten() -> None:
         [id(p) for p in cores],
     ]
     set_learning_rate(state.optimizer, 0.01)
-    assert [group["lr"] for group in groups] == [0.01, 0.01 * CORE_RATE]
+    assert [group["lr"] for group in groups] == [0.01, 0.01 * rate]
 
 
 def test_dense_networks_have_one_group() -> None:
@@ -77,7 +79,7 @@ def test_dense_networks_have_one_group() -> None:
 
 def test_first_adam_step_has_the_length_of_the_learning_rate() -> None:
     """Adam's first step is lr * sign(gradient): the rate that a parameter really gets can be read off."""
-    config = tiny_config(TT)
+    config = tiny_config(TT | ADAM)
     state = new_state(config, World())
     optimizer = build_optimizer(state.fields, config.train)
     cores, others = cores_and_others(state)

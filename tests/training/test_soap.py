@@ -1,4 +1,4 @@
-"""SOAP: what it is before its first basis, that it turns with the problem, and that rounding does not steer it."""
+"""SOAP: Adam before its first basis, turned with the problem after it, and never steered by rounding."""
 
 from __future__ import annotations
 
