@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -101,13 +102,19 @@ def baseline(
     out: OutPath = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Solve the same input by another method; the results have the same layout."""
+    """Solve the same input by another method; the results have the same layout.
+
+    Baselines run in one process: under a launcher the first rank works and the others leave at once.
+    """
     from dsmsim import methods
     from dsmsim.config import load_config
+    from dsmsim.parallel import launch_environment
     from dsmsim.store import RunDirectory
 
     solve = methods.baseline(name)
     config = load_config(input_file)
+    if launch_environment().rank != 0:
+        return
     directory = out or Path("runs") / f"{input_file.stem}-{name}"
     places = RunDirectory.create(directory, overwrite)
     solve(config, directory)
@@ -143,6 +150,7 @@ def plot(directory: RunPath) -> None:
 
 def main() -> None:
     """Entry point of the console script: errors become one message and their exit code."""
+    sys.path.insert(0, os.getcwd())  # a user's own potential may be a module in the current directory
     try:
         app()
     except DsmsimError as error:

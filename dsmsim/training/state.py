@@ -61,7 +61,7 @@ class TrainState:
         for key, values in checkpoint.arrays.items():
             if key.startswith("optimizer/"):
                 name, _, entry = key.removeprefix("optimizer/").rpartition("/")
-                # a copy, because matrix products round differently in memory that torch has not aligned
+                # a copy, because the optimiser works in place and the checkpoint stays what it is
                 moments[name][entry] = torch.tensor(values)
         for name, parameter in parameters.items():
             if moments[name]:

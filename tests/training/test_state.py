@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +69,6 @@ def test_round_trip_through_a_file(changes: dict[str, Any], tmp_path: Path) -> N
     assert_identical(other.arrays(), arrays)
 
 
-def misplaced(values: np.ndarray) -> np.ndarray:
-    """The same values at an address that is no multiple of 64, as numpy may choose one."""
-    buffer = np.empty(values.nbytes + 128, dtype=np.uint8)
-    offset = -buffer.ctypes.data % 64 + 16
-    copy = buffer[offset : offset + values.nbytes].view(values.dtype).reshape(values.shape)
-    copy[...] = values
-    return copy
-
-
 @CASES
 def test_training_goes_on_as_if_it_had_not_been_interrupted(changes: dict[str, Any], tmp_path: Path) -> None:
     """Twelve epochs, a file, twelve more: without what the optimiser remembers these would differ."""
@@ -91,11 +81,12 @@ def test_training_goes_on_as_if_it_had_not_been_interrupted(changes: dict[str, A
             saved.append(stored(whole, config, tmp_path))
 
     train(config, whole, World(), StopRequest(), Hooks(lambda entry: None, save, lambda: None))
-    moved = {name: misplaced(value) for name, value in saved[0].arrays.items()}
+    before = {name: value.copy() for name, value in saved[0].arrays.items()}
     continued = new_state(config, World())
-    continued.load(replace(saved[0], arrays=moved))
+    continued.load(saved[0])
     train(config, continued, World(), StopRequest(), SILENT)
     assert_identical(continued.arrays(), whole.arrays())
+    assert_identical(saved[0].arrays, before)  # the optimiser works in place, but not on the checkpoint
 
     forgetful = new_state(config, World())
     forgetful.load(saved[0])
