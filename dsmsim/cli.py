@@ -152,7 +152,7 @@ def main() -> None:
     """Entry point of the console script: errors become one message and their exit code."""
     sys.path.insert(0, os.getcwd())  # a user's own potential may be a module in the current directory
     try:
-        app()
+        app(prog_name="dsmsim")  # also under `mpirun python -m dsmsim.cli`
     except DsmsimError as error:
         _complain(str(error))
         _leave(error.exit_code)

@@ -29,7 +29,7 @@ def model_of(directory: Path) -> dict[str, np.ndarray]:
 
 
 def interrupted_copy(finished: Path, copy: Path, epoch: int) -> Path:
-    """The directory that a run killed after the checkpoint of `epoch` would have left, its log still ahead."""
+    """What a run killed after the checkpoint of `epoch` would have left, with a log that is ahead of it."""
     shutil.copytree(finished, copy)
     run = RunDirectory(copy)
     run.results.unlink()

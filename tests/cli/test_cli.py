@@ -67,7 +67,8 @@ def test_version() -> None:
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys\nfrom dsmsim.cli import main\n"
-        "try:\n    main()\nfinally:\n    print(sorted({'torch', 'numpy', 'h5py', 'mpi4py'} & set(sys.modules)))"
+        "try:\n    main()\nfinally:\n"
+        "    print(sorted({'torch', 'numpy', 'h5py', 'mpi4py'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60)
@@ -235,14 +236,18 @@ def test_directories_without_a_run(arguments: list[str], empty: bool, tmp_path: 
         directory.mkdir()
     outcome = call(*(argument.format(directory) for argument in arguments))
     assert outcome.code == 4
-    assert outcome.err.startswith(f"dsmsim: {directory}" if arguments[0] == "resume" else "dsmsim: cannot read")
+    assert outcome.err.startswith(
+        f"dsmsim: {directory}" if arguments[0] == "resume" else "dsmsim: cannot read"
+    )
     assert str(directory) in outcome.err
 
 
 def test_place_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     file = write_input(tmp_path / "input.toml")
-    assert_refused(call("run", file, "--out", tmp_path / "file"), "this is a file, not a directory")
+    outcome = call("run", file, "--out", tmp_path / "file")
+    assert outcome.code == 2
+    assert f"dsmsim: --out {tmp_path / 'file'}: this is a file, not a directory" in outcome.err
     outcome = call("run", file, "--out", tmp_path / "file" / "run")
     assert outcome.code == 4
     assert f"cannot create {tmp_path / 'file' / 'run'}" in outcome.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -37,7 +38,7 @@ def test_cosine_schedule_falls_from_the_full_rate_towards_zero() -> None:
     assert found[4] == pytest.approx(0.2, rel=1e-15)
     assert found[2] == pytest.approx(0.2 * (1.0 + math.sqrt(0.5)), rel=1e-14)
     assert found[7] == pytest.approx(0.2 * (1.0 - math.cos(math.pi / 8)), rel=1e-12)
-    assert all(later < earlier for earlier, later in zip(found, found[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(found))
 
 
 def test_warm_up_is_linear_and_reaches_the_full_rate_in_its_last_epoch() -> None:
