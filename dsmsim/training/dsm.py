@@ -30,7 +30,7 @@ from dsmsim.store import (
 from dsmsim.tensor import TTLinear
 from dsmsim.training.evaluate import Evaluation, evaluate
 from dsmsim.training.loop import Hooks, train
-from dsmsim.training.state import TrainState, check_same_physics, new_state
+from dsmsim.training.state import TrainState, check_same_problem, new_state
 
 
 class Observer(Protocol):
@@ -85,8 +85,8 @@ def solve(
     started = time.time()
     with ExitStack() as stack:
         world = stack.enter_context(start(config.run.device, config.run.timeout_seconds))
-        watch = observer(world) if world.rank == 0 else Silent()
         run = world.on_root(lambda: _directory(config, out, input_text, overwrite, resume))
+        watch = observer(world) if world.rank == 0 else Silent()
         state = new_state(config, world)
         if resume:
             for line in _restore(config, state, run, world):
@@ -95,7 +95,10 @@ def solve(
         log = stack.enter_context(JsonLines(run.log)) if world.rank == 0 else None
         if log is not None and resume:
             log.truncate_after(state.epoch)
-        train(config, state, world, stop, _hooks(config, state, run, world, log, watch))
+        hooks = _hooks(config, state, run, world, log, watch)
+        if not resume:
+            hooks.save()  # from here on a killed run can be resumed
+        train(config, state, world, stop, hooks)
         try:
             evaluation = evaluate(config, state, world, watch.sampling)
         except DivergedError as error:
@@ -117,7 +120,7 @@ def _directory(config: Config, out: Path, input_text: str, overwrite: bool, resu
 def _restore(config: Config, state: TrainState, run: RunDirectory, world: World) -> list[str]:
     """Load the newest valid checkpoint on every rank; returns what the user should know."""
     checkpoint = world.broadcast_object(world.on_root(lambda: load_checkpoint(run.checkpoints)))
-    world.on_root(lambda: check_same_physics(config, checkpoint))
+    world.on_root(lambda: check_same_problem(config, checkpoint))
     try:
         state.load(checkpoint)
     except StoreError as error:  # the same on every rank: all hold the same input and checkpoint
@@ -129,7 +132,12 @@ def _hooks(
     config: Config, state: TrainState, run: RunDirectory, world: World, log: JsonLines | None, watch: Observer
 ) -> Hooks:
     def save() -> None:
-        attributes = {"physics_hash": config.physics_hash(), "seed": config.seed}
+        attributes = {
+            "physics_hash": config.physics_hash(),
+            "seed": config.seed,
+            "optimizer": config.train.optimizer,
+            "seconds": state.seconds,
+        }
         world.on_root(
             lambda: save_checkpoint(
                 run.checkpoints, state.epoch, state.arrays(), attributes, config.output.keep

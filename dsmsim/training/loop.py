@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError, StoppedEarly
 from dsmsim.parallel import StopRequest, World, blocks_of_rank
@@ -44,7 +46,8 @@ def train(config: Config, state: TrainState, world: World, stop: StopRequest, ho
     """
     blocks = blocks_of_rank(block_count(config), world.rank, world.size)
     unit, interval = config.output.cadence.unit, config.output.cadence.number
-    begin = saved_at = time.monotonic()
+    saved_at = time.monotonic()
+    begin = saved_at - state.seconds
     saved_epoch = state.epoch
     while state.epoch < config.train.epochs:
         report = _epoch(config, state, world, list(blocks))
@@ -52,8 +55,9 @@ def train(config: Config, state: TrainState, world: World, stop: StopRequest, ho
             hooks.save()
             raise DivergedError(_diverged(config, state.epoch, report))
         state.epoch += 1
+        state.seconds = time.monotonic() - begin
         if state.epoch % config.train.log_every == 0 or state.epoch in (1, config.train.epochs):
-            hooks.record(_entry(config, state.epoch, report, time.monotonic() - begin))
+            hooks.record(_entry(config, state.epoch, report, state.seconds))
         hooks.progress(state.epoch, report.loss)
 
         now = time.monotonic()
@@ -83,14 +87,8 @@ def _epoch(config: Config, state: TrainState, world: World, blocks: list[int]) -
 
 
 def _agree(world: World, stopping: bool, due: bool) -> tuple[bool, bool]:
-    flags = world.max_(_flags(stopping, due))
+    flags = world.max_(torch.tensor([int(stopping), int(due)], dtype=torch.uint8))
     return bool(flags[0]), bool(flags[1])
-
-
-def _flags(*values: bool) -> Any:
-    import torch
-
-    return torch.tensor([int(value) for value in values], dtype=torch.uint8)
 
 
 def _entry(config: Config, epoch: int, report: StepReport, seconds: float) -> dict[str, Any]:

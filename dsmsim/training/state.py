@@ -24,13 +24,14 @@ from dsmsim.training.optimizers import build_optimizer
 
 @dataclass
 class TrainState:
-    """What training changes: fields, optimiser, and the number of epochs done."""
+    """What training changes: fields, optimiser, epochs done, and seconds spent, earlier sessions included."""
 
     system: System
     initial: InitialState
     fields: Fields
     optimizer: torch.optim.Optimizer
     epoch: int = 0
+    seconds: float = 0.0
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Parameters as `model/NAME`, optimiser moments as `optimizer/NAME/KEY`."""
@@ -71,6 +72,7 @@ class TrainState:
                     for key, value in moments[name].items()
                 }
         self.epoch = checkpoint.epoch
+        self.seconds = float(checkpoint.attributes.get("seconds", 0.0))
 
 
 def new_state(config: Config, world: World) -> TrainState:
@@ -82,12 +84,19 @@ def new_state(config: Config, world: World) -> TrainState:
     return TrainState(system, initial, fields, build_optimizer(fields, config.train))
 
 
-def check_same_physics(config: Config, checkpoint: Checkpoint) -> None:
-    """Refuse to continue a checkpoint of another physical problem.
+def check_same_problem(config: Config, checkpoint: Checkpoint) -> None:
+    """Refuse to continue a checkpoint of another physical problem, or with another optimiser.
 
     Raises:
         ConfigError: naming the fix.
     """
+    optimizer = checkpoint.attributes.get("optimizer", config.train.optimizer)
+    if optimizer != config.train.optimizer:
+        raise ConfigError(
+            f'train.optimizer = "{config.train.optimizer}": {checkpoint.path} was written by "{optimizer}", '
+            f'whose moments mean something else; write "{optimizer}", or start a new run with --out',
+            key="train.optimizer",
+        )
     found: Any = checkpoint.attributes.get("physics_hash")
     if found != config.physics_hash():
         raise ConfigError(

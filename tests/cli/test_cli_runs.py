@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Outcome, call
-from runs import log_of
+from run_files import log_of
 from tiny import tiny_config, write_input
 
 from dsmsim.store import RunDirectory, load_checkpoint, read_results
@@ -31,7 +31,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
 def test_run_leaves_what_the_plan_says(finished: tuple[Path, Outcome]) -> None:
     directory, _ = finished
     names = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
-    checkpoints = {f"checkpoints/ckpt-{epoch:06d}.h5" for epoch in (2, 4, 6)}
+    checkpoints = {f"checkpoints/ckpt-{epoch:06d}.h5" for epoch in (0, 2, 4, 6)}
     assert names == {"input.toml", "resolved.toml", "log.jsonl", "results.h5", *checkpoints}
     assert (directory / "input.toml").read_text() == (directory.parent / "input.toml").read_text()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from commands import call
 from launchers import LIMIT, begin_dsmsim, clean_environment, mpirun, needs_mpirun
-from runs import assert_close_run, assert_same_run, interrupted_copy, losses_of
+from run_files import assert_close_run, assert_same_run, interrupted_copy, losses_of
 from tiny import write_input
 
 from dsmsim.store import RunDirectory, checkpoint_files
@@ -162,7 +162,7 @@ def test_without_a_valid_checkpoint_nothing_is_touched(quick: Path, tmp_path: Pa
     before = contents(run)
     outcome = call("resume", run)
     assert outcome.code == 4
-    assert "none of the 2 checkpoints" in outcome.err
+    assert "none of the 3 checkpoints" in outcome.err
     assert contents(run) == before
 
 

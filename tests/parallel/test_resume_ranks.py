@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import call
 from launchers import mpirun, needs_mpirun, run_dsmsim
-from runs import assert_close_run, assert_same_run, interrupted_copy
+from run_files import assert_close_run, assert_same_run, interrupted_copy
 from tiny import write_input
 
 KILLED_AFTER = 2  # epochs, of six

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from commands import call
 from launchers import mpirun, needs_mpirun, run_dsmsim, torchrun
-from runs import assert_close_run, log_of, losses_of
+from run_files import assert_close_run, log_of, losses_of
 from tiny import write_input
 
 from dsmsim.store import RunDirectory, read_results

@@ -14,7 +14,7 @@ from dsmsim.errors import ConfigError, StoreError
 from dsmsim.parallel import StopRequest, World
 from dsmsim.store import Checkpoint, load_checkpoint, save_checkpoint
 from dsmsim.training.loop import Hooks, train
-from dsmsim.training.state import TrainState, check_same_physics, new_state
+from dsmsim.training.state import TrainState, check_same_problem, new_state
 
 TT = {"network.tensor": {"rank": 2}}
 ADAM = {"train.optimizer": "adam"}
@@ -34,7 +34,7 @@ def trained(config: Config) -> TrainState:
 
 def stored(state: TrainState, config: Config, directory: Path) -> Checkpoint:
     """The state written to a file and read back."""
-    attributes = {"physics_hash": config.physics_hash(), "seed": config.seed}
+    attributes = {"physics_hash": config.physics_hash(), "optimizer": config.train.optimizer}
     save_checkpoint(directory, state.epoch, state.arrays(), attributes, keep=1)
     return load_checkpoint(directory)
 
@@ -115,16 +115,24 @@ def test_another_physics_is_refused(changes: dict[str, Any], tmp_path: Path) -> 
     config = tiny_config()
     checkpoint = stored(new_state(config, World()), config, tmp_path)
     with pytest.raises(ConfigError, match=r"another physical problem .* --out") as caught:
-        check_same_physics(tiny_config(changes), checkpoint)
+        check_same_problem(tiny_config(changes), checkpoint)
     assert caught.value.key == "system"
+
+
+def test_another_optimiser_is_refused(tmp_path: Path) -> None:
+    config = tiny_config({"train.optimizer": "soap"})
+    checkpoint = stored(new_state(config, World()), config, tmp_path)
+    with pytest.raises(ConfigError, match=r'train.optimizer = "adam".* write "soap"') as caught:
+        check_same_problem(tiny_config({"train.optimizer": "adam"}), checkpoint)
+    assert caught.value.key == "train.optimizer"
 
 
 def test_another_way_to_the_same_answer_is_accepted(tmp_path: Path) -> None:
     config = tiny_config()
     checkpoint = stored(new_state(config, World()), config, tmp_path)
-    check_same_physics(config, checkpoint)
+    check_same_problem(config, checkpoint)
     longer = {"train.epochs": 60, "train.learning_rate": 1e-4, "time.steps": 16, "evaluation.samples": 60}
-    check_same_physics(tiny_config(longer), checkpoint)
+    check_same_problem(tiny_config(longer), checkpoint)
 
 
 @pytest.mark.parametrize(
