@@ -76,7 +76,7 @@ _SMALLER = {
     "parameters": ("network.width", None, "fewer network.blocks"),
     "residuals": ("train.points", "train.trajectories", "a smaller network.width"),
     "sampling": ("time.steps", None, "fewer train.trajectories"),
-    "evaluation": ("evaluation.samples", "evaluation.trials", "a smaller network.width"),
+    "evaluation": ("network.width", None, "fewer network.blocks"),
     "results": ("time.save", None, "fewer system.particles, evaluation.bins or output.trajectories"),
 }
 

@@ -30,6 +30,8 @@ __all__ = [
     "parameter_count",
 ]
 
+RESIDUAL_CHUNK = 4096  # residual points that go through the derivative graph at a time
+SAMPLE_BLOCK = 2000  # evaluation trajectories that are advanced together
 PASSES_PER_POINT = 7  # forward passes per residual point, network and direction
 KEPT_PER_VALUE = {
     "mlp": 9.0,
@@ -228,15 +230,15 @@ def _memory(config: Config, ranks: int, trajectories: int, points: int) -> Memor
     n, size = system.coordinates, _bytes_per_number(config)
     rebuilt = 0 if network.tensor is None else 8 * network.blocks * network.width**2
     kept = math.ceil(KEPT_PER_VALUE[network.kind] * (n + 2) * _hidden_values(config))
-    samples = math.ceil(config.evaluation.samples / ranks)
+    samples = min(math.ceil(config.evaluation.samples / ranks), SAMPLE_BLOCK)
     return MemoryEstimate(
         parameters=size
         * (
             (STORED_PER_PARAMETER[config.train.optimizer] + GRADIENTS) * 2 * parameter_count(config) + rebuilt
         ),
-        residuals=size * points * 2 * kept,
+        residuals=size * (min(points, RESIDUAL_CHUNK) * 2 * kept + 3 * points * (n + 1)),
         sampling=size * trajectories * (time.steps + 1) * n,
-        evaluation=samples * (16 * n + size * 2 * _hidden_values(config)),
+        evaluation=samples * (80 * n + size * 2 * _hidden_values(config)),
         results=_results_size(config),
     )
 

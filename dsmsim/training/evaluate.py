@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dsmsim.config import Config
+from dsmsim.config.plan import SAMPLE_BLOCK
 from dsmsim.errors import DivergedError
 from dsmsim.measure import Check, EnsembleSums, density_edges
 from dsmsim.parallel import World, blocks_of_rank, random_stream
@@ -28,7 +29,6 @@ from dsmsim.training.state import TrainState
 
 Array = npt.NDArray[np.float64]
 
-BLOCK = 2000  # trajectories that are advanced together: memory stays flat in the number of samples
 PILOT = 2000  # trajectories from which the histogram's range is found
 RAN_AWAY = "trajectories of the trained process run to infinity: raise train.epochs or time.steps"
 MARGIN = 0.25  # of the pilot's range, added on both sides
@@ -61,7 +61,7 @@ class _Block:
 
 def _blocks(config: Config) -> list[_Block]:
     per_trial = config.evaluation.samples // config.evaluation.trials
-    count = math.ceil(per_trial / BLOCK)
+    count = math.ceil(per_trial / SAMPLE_BLOCK)
     sizes = [per_trial // count + (k < per_trial % count) for k in range(count)]
     trials = range(config.evaluation.trials)
     return [_Block(trial, k, size) for trial in trials for k, size in enumerate(sizes)]

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from dsmsim.config import Config
+from dsmsim.config.plan import RESIDUAL_CHUNK
 from dsmsim.networks import Fields
 from dsmsim.parallel import World
 from dsmsim.residuals import initial_loss, residual_loss
 from dsmsim.system import System
-
-# residual points that go through the derivative graph at a time: keeps memory flat in the number of points
-CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def loss_and_gradient(
     for parameter in parameters:
         parameter.grad = None
     parts = x.new_zeros(3)
-    for xs, ts in zip(torch.split(x, CHUNK), torch.split(t, CHUNK), strict=True):
+    for xs, ts in zip(torch.split(x, RESIDUAL_CHUNK), torch.split(t, RESIDUAL_CHUNK), strict=True):
         if len(xs) == 0:
             continue
         sums = residual_loss(fields, system, xs, ts, train.form)

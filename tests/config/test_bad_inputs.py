@@ -413,12 +413,6 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
         "the memory here is",
         "write points =",
     ),
-    (
-        {"evaluation": {"samples": 10**13, "trials": 10}},
-        "evaluation.samples",
-        "the memory here is",
-        "write samples =",
-    ),
     ({"network.width": 10**6}, "network.width", "the memory here is", "write width ="),
     ({"time.steps": 10**13}, "time.steps", "the memory here is", "write steps ="),
     ({"system.particles": 10**15}, "GB in all", "the memory here is", "fewer"),
@@ -491,7 +485,6 @@ def test_deep_nesting_is_refused() -> None:
     "changes",
     [
         {"train.points": 64 * 10**7, "train.trajectories": 64, "train.block": 16},
-        {"evaluation.samples": 10**9, "evaluation.trials": 10},
         {"network.width": 2**17},
         {"time.steps": 10**9},
     ],
@@ -509,7 +502,7 @@ def test_the_value_that_is_proposed_fits(changes: dict[str, Any], monkeypatch: p
 def test_memory_counts_every_host_and_only_where_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "physical_memory", lambda: 8 * 10**8)
     sizes = {"kind": "mlp", "width": 64, "blocks": 1}
-    data = _build({"network": sizes, "train": BATCH | {"points": 16384, "precision": "float32"}})
+    data = _build({"network": sizes, "train": BATCH | {"points": 32 * 10**6, "precision": "float32"}})
     with pytest.raises(ConfigError, match=r"train\.points"):
         parse_config(data)
     assert parse_config(data, hosts=4) == parse_config(data, environment=False)

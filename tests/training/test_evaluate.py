@@ -76,7 +76,7 @@ def test_observables_do_not_depend_on_the_number_of_ranks(size: int) -> None:
 @pytest.mark.parametrize("size", [1, 3])
 def test_stored_trajectories(block: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first ones, trial by trial and block by block; they start where the streams of the blocks say."""
-    monkeypatch.setattr(evaluation, "BLOCK", block)
+    monkeypatch.setattr(evaluation, "SAMPLE_BLOCK", block)
     config = tiny_config({"output.trajectories": 70})
     result = run_ranks(size, lambda world: run(config, world))[0]
     assert result.positions is not None

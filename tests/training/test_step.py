@@ -103,7 +103,7 @@ def test_epochs_and_seeds_have_their_own_points() -> None:
 def test_chunks_do_not_change_loss_or_gradient(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(WEIGHTS)
     expected = whole(config)
-    monkeypatch.setattr(step, "CHUNK", chunk)
+    monkeypatch.setattr(step, "RESIDUAL_CHUNK", chunk)
     report, gradient = whole(config)
     torch.testing.assert_close(report, expected[0], **CLOSE)
     torch.testing.assert_close(gradient, expected[1], **CLOSE)
