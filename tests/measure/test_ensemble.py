@@ -7,6 +7,8 @@ import pytest
 import torch
 from ensembles import draw, exact_form, fill, gaussian_config, new_sums
 
+from dsmsim.config import parse_config
+
 TIMES = np.array([0.0, 0.3, 1.0])
 SIGMAS = 5.0
 
@@ -158,6 +160,19 @@ def test_field_errors_are_relative() -> None:
     errors = sums.field_errors()
     assert errors["E_u"] == pytest.approx(0.2, rel=1e-9)
     assert errors["E_v_field"] == pytest.approx(0.1, rel=1e-9)
+
+
+def test_a_velocity_that_is_only_rounding_has_no_relative_error() -> None:
+    """In the ground state of the trap v = 0; the closed form gives some 1e-17 of it."""
+    trap = {"kind": "harmonic", "omega": 1.0}
+    config = parse_config({"system": {"particles": 1, "hbar": 0.1, "trap": trap}, "time": {"end": 1.0}})
+    form, time = exact_form(config), 0.7
+    sums = new_sums(config, np.array([time]))
+    x = draw(config, time, 50, np.random.default_rng(8))
+    t = torch.full_like(x[:, :1], time)
+    sums.add(0, 0, x, form.u(x, t), form.v(x, t) + 0.01 * x, time)
+    assert form.v(x, t).abs().max() > 0.0
+    assert set(sums.field_errors()) == {"E_u"}
 
 
 def test_one_array_of_edges_per_axis() -> None:
