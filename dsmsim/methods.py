@@ -145,7 +145,7 @@ def _warn_about_sorting() -> None:
 
 def report(config: Config, directory: Path, console: Console | None = None) -> None:
     """Compare a finished run with its references, draw it, and print errors, checks and places of files."""
-    from dsmsim.analysis import checks_table, errors_table, plot_run
+    from dsmsim.analysis import checks_table, errors_table, plot_run, verdict
     from dsmsim.store import RunDirectory, read_results
     from dsmsim.terminal import report_console
 
@@ -154,7 +154,9 @@ def report(config: Config, directory: Path, console: Console | None = None) -> N
     for name in reference_names(config):
         errors = compare_with(config, run_directory, name)
         console.print(errors_table(errors, reference=name))
-    console.print(checks_table(read_results(run_directory.results).results["checks"]))
+    checks = read_results(run_directory.results).results["checks"]
+    console.print(checks_table(checks))
+    console.print(verdict(checks))
     files: Sequence[Path] = []
     if config.output.figures:
         try:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from dsmsim.analysis.compare import closed_form_results, compare
 from dsmsim.analysis.plots import plot_run
-from dsmsim.analysis.tables import checks_table, errors_table
+from dsmsim.analysis.tables import checks_table, errors_table, verdict
 
-__all__ = ["checks_table", "closed_form_results", "compare", "errors_table", "plot_run"]
+__all__ = ["checks_table", "closed_form_results", "compare", "errors_table", "plot_run", "verdict"]

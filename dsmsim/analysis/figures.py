@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
-    from dsmsim.analysis.plots import RunToPlot
+    from dsmsim.analysis.loading import RunToPlot
 
 Array = NDArray[np.float64]
 Group = Mapping[str, NDArray[Any]]

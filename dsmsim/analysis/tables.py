@@ -75,5 +75,17 @@ def checks_table(checks: Sequence[Check] | Mapping[str, NDArray[Any]]) -> Table:
     return table
 
 
+def verdict(checks: Sequence[Check] | Mapping[str, NDArray[Any]]) -> str:
+    """One line, with rich markup: how many checks passed, and what to do where some did not."""
+    passed = (checks if isinstance(checks, Mapping) else checks_group(checks))["passed"]
+    failed = len(passed) - int(sum(passed))
+    if failed == 0:
+        return f"[green]all {len(passed)} checks passed[/green]"
+    return (
+        f"[bold red]{failed} of {len(passed)} checks failed[/bold red]: the fields are not yet what their own "
+        "samples say. Raise train.epochs, then train.points or network.width; compare with a reference"
+    )
+
+
 def _number(value: Any) -> str:
     return f"{float(value):.3g}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from synthetic import TIMES, exact_results, moving_gaussian, sampled_results
 
 from dsmsim.analysis import plot_run
-from dsmsim.analysis.plots import CLOSED_FORM, load_run
+from dsmsim.analysis.loading import CLOSED_FORM, load_run
 from dsmsim.config import Config, parse_config
 from dsmsim.errors import ConfigError, StoreError
 from dsmsim.store import RunDirectory, write_results

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dsmsim.analysis import checks_table, errors_table
+from dsmsim.analysis import checks_table, errors_table, verdict
 from dsmsim.measure import Check, checks_group
 
 CHECKS = [
@@ -49,3 +49,9 @@ def test_checks_from_memory_and_from_a_file_look_the_same() -> None:
     assert "score: x 0.123 0 0.01 0.05 0.01 FAILED" in text
     assert "energy drift 0.0001 0 0.001 0.0002 0.02 ok" in text
     assert lines(checks_table(checks_group(CHECKS))) == text
+
+
+def test_the_verdict_counts_and_says_what_to_do() -> None:
+    assert "1 of 2 checks failed" in verdict(CHECKS)
+    assert "Raise train.epochs" in verdict(checks_group(CHECKS))
+    assert "all 1 checks passed" in verdict(CHECKS[1:])
