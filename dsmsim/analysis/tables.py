@@ -82,8 +82,8 @@ def verdict(checks: Sequence[Check] | Mapping[str, NDArray[Any]]) -> str:
     if failed == 0:
         return f"[green]all {len(passed)} checks passed[/green]"
     return (
-        f"[bold red]{failed} of {len(passed)} checks failed[/bold red]: the fields are not yet what their own "
-        "samples say. Raise train.epochs, then train.points or network.width; compare with a reference"
+        f"[bold red]{failed} of {len(passed)} checks failed[/bold red]: the fields are not yet what "
+        "their own samples say. Raise train.epochs, then train.points or network.width"
     )
 
 
