@@ -193,14 +193,11 @@ def reference_results(config: Config, run_directory: RunDirectory, name: str, re
     Raises:
         ConfigError: no such reference, or it cannot treat the problem.
     """
-    from dsmsim.analysis import closed_form_results
-    from dsmsim.analysis.compare import cell_edges
+    from dsmsim.analysis import closed_form_like
     from dsmsim.store import read_results
 
     if name == CLOSED_FORM:
-        density = results["density"]
-        edges = [cell_edges(density[axis]) for axis in "xyz" if axis in density]
-        exact = closed_form_results(config, results["observables"]["time"], edges)
+        exact = closed_form_like(config, results)
         assert exact is not None, "reference_names has checked it"
         return exact
     file = run_directory.references / name / "results.h5"

@@ -28,11 +28,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from dsmsim.networks import FieldPair
 from dsmsim.system import System
 
 Array = npt.NDArray[np.float64]
 Drift = Callable[[Tensor, Tensor], Tensor]
-FieldPair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Clock = Callable[[Array], Array]
 
 

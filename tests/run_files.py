@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from commands import call
+from tiny import write_input
 
 from dsmsim.store import RunDirectory, checkpoint_files, load_checkpoint, read_jsonlines, read_results
+
+
+def finished_run(directory: Path, changes: Mapping[str, object] | None = None) -> Path:
+    """A run of the tiny input, with changes, in this process, from beginning to end; its directory."""
+    outcome = call("run", write_input(directory / "input.toml", changes), "--out", directory / "run")
+    assert outcome.code == 0, outcome.err
+    return directory / "run"
 
 
 def log_of(directory: Path) -> list[dict[str, Any]]:

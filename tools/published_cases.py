@@ -21,8 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dsmsim.analysis import closed_form_results, compare
-from dsmsim.analysis.compare import cell_edges
+from dsmsim.analysis import closed_form_like, compare
 from dsmsim.config import Config, load_config
 from dsmsim.parallel import World
 from dsmsim.store import RunDirectory, StoredResults, read_results
@@ -78,8 +77,7 @@ def exact_errors(config: Config) -> Mapping[str, Any]:
     state.fields = ExactFields(exact, state.fields.frame)
     sums = evaluate(config, state, world, lambda done, total: None).sums
     results = {"observables": sums.observables(), "density": sums.density()}
-    edges = [cell_edges(results["density"][axis]) for axis in "xyz"[: config.system.dimensions]]
-    reference = closed_form_results(config, results["observables"]["time"], edges)
+    reference = closed_form_like(config, results)
     assert reference is not None
     return compare(results, reference)
 

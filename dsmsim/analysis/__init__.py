@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from dsmsim.analysis.compare import closed_form_results, compare
+from dsmsim.analysis.compare import closed_form_like, closed_form_results, compare
 from dsmsim.analysis.plots import plot_run
 from dsmsim.analysis.tables import checks_table, errors_table, verdict
 
-__all__ = ["checks_table", "closed_form_results", "compare", "errors_table", "plot_run", "verdict"]
+__all__ = [
+    "checks_table",
+    "closed_form_like",
+    "closed_form_results",
+    "compare",
+    "errors_table",
+    "plot_run",
+    "verdict",
+]

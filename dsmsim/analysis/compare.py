@@ -112,6 +112,13 @@ def closed_form_results(
     return {"observables": observables, "density": density}
 
 
+def closed_form_like(config: Config, results: Results) -> dict[str, dict[str, NDArray[Any]]] | None:
+    """`closed_form_results` at the times and in the density cells of a run."""
+    density = results.get("density", {})
+    edges = [cell_edges(density[axis]) for axis in "xyz" if axis in density]
+    return closed_form_results(config, results["observables"]["time"], edges)
+
+
 def cell_averages(density: Group, centers: Array) -> Array:
     """(times of `density`, C) averages of its one-body density over equidistant cells with these centres.
 

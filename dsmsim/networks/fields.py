@@ -27,6 +27,8 @@ from dsmsim.networks.mlp import MLP
 from dsmsim.networks.sorted_mlp import SortedMLP
 from dsmsim.system import InitialState, System
 
+FieldPair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
 KINDS: dict[str, Callable[[NetworkTable, int, int], nn.Module]] = {
     "mlp": MLP,
     "equivariant": Equivariant,

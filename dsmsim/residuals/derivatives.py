@@ -9,17 +9,16 @@ Shapes: B batch, n coordinates.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from dsmsim.networks import FieldPair
+
 # their annotations do not admit tuples of outputs that are partly unbatched
 jvp: Any = torch.func.jvp
 vmap: Any = torch.func.vmap
-
-FieldPair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Derivatives(NamedTuple):

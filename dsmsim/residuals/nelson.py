@@ -18,7 +18,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dsmsim.residuals.derivatives import FieldPair, derivatives
+from dsmsim.networks import FieldPair
+from dsmsim.residuals.derivatives import derivatives
 from dsmsim.system import System
 
 Form = Literal["gradient", "convective"]

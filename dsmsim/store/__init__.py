@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dsmsim.store.checkpoint import Checkpoint, checkpoint_files, load_checkpoint, save_checkpoint
 from dsmsim.store.jsonlines import JsonLines, read_jsonlines
-from dsmsim.store.provenance import provenance
+from dsmsim.store.provenance import provenance, stored_config
 from dsmsim.store.results import (
     Attributes,
     Results,
@@ -30,6 +30,7 @@ __all__ = [
     "read_jsonlines",
     "read_results",
     "save_checkpoint",
+    "stored_config",
     "update_results",
     "write_results",
 ]

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -74,6 +75,14 @@ def provenance(
         **{f"slurm_{name.lower()}": variables.get(f"SLURM_{name}") for name in _SLURM},
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def stored_config(attributes: Mapping[str, Mapping[str, Any]]) -> Config | None:
+    """The input of a results.h5, from its attributes by group; None where it does not say."""
+    from dsmsim.config import parse_config
+
+    text = attributes.get("provenance", {}).get("resolved_input")
+    return None if text is None else parse_config(tomllib.loads(str(text)), environment=False)
 
 
 def _version(package: str) -> str | None:

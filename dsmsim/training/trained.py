@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
-
 import torch
 
-from dsmsim.config import Config, parse_config
+from dsmsim.config import Config
 from dsmsim.errors import StoreError
 from dsmsim.networks import Fields, build_fields
-from dsmsim.store import StoredResults
+from dsmsim.store import StoredResults, stored_config
 from dsmsim.system import build_initial, build_system
 
 
@@ -19,10 +17,9 @@ def trained_fields(stored: StoredResults) -> tuple[Config, Fields]:
     Raises:
         StoreError: the file holds no networks, or others than its own input describes.
     """
-    text = stored.attributes.get("provenance", {}).get("resolved_input")
-    if text is None or "model/u" not in stored.results or "model/v" not in stored.results:
+    config = stored_config(stored.attributes)
+    if config is None or "model/u" not in stored.results or "model/v" not in stored.results:
         raise StoreError("the results hold no networks: a baseline wrote them, not `dsmsim run`")
-    config = parse_config(tomllib.loads(str(text)), environment=False)
     fields = build_fields(config, build_system(config), build_initial(config))
     with torch.no_grad():
         for name in ("u", "v"):

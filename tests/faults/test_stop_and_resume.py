@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from commands import call
 from launchers import LIMIT, begin_dsmsim, clean_environment, mpirun, needs_mpirun
-from run_files import assert_close_run, assert_same_run, interrupted_copy, losses_of
+from run_files import assert_close_run, assert_same_run, finished_run, interrupted_copy, losses_of
 from tiny import write_input
 
 from dsmsim.store import RunDirectory, checkpoint_files
@@ -31,10 +31,7 @@ SLOW = {
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the run that nothing disturbs."""
-    directory = tmp_path_factory.mktemp("whole")
-    outcome = call("run", write_input(directory / "input.toml", SLOW), "--out", directory / "run")
-    assert outcome.code == 0, outcome.err
-    return directory / "run"
+    return finished_run(tmp_path_factory.mktemp("whole"), SLOW)
 
 
 @contextmanager
@@ -135,10 +132,7 @@ def flip(content: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with checkpoints after 2, 4 and 6 epochs."""
-    directory = tmp_path_factory.mktemp("quick")
-    outcome = call("run", write_input(directory / "input.toml"), "--out", directory / "run")
-    assert outcome.code == 0, outcome.err
-    return directory / "run"
+    return finished_run(tmp_path_factory.mktemp("quick"))
 
 
 @pytest.mark.parametrize("damage", [flip, lambda content: content[:-100], lambda content: b""])

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from field_problems import INITIALS, fields_of, points, problem
+from field_problems import INITIALS, problem
+from network_fields import fields_of, points
 
 from dsmsim.config import Config, make_plan
 from dsmsim.networks import Fields

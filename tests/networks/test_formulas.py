@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from field_problems import fields_of, points, problem
+from field_problems import problem
+from network_fields import fields_of, points
 from torch import Tensor, nn
 
 from dsmsim.networks.equivariant import Equivariant

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from field_problems import INITIALS, fields_of, points, problem
+from field_problems import INITIALS, problem
+from network_fields import fields_of, points
 
 from dsmsim.config import Config, parse_config
 from dsmsim.networks import Fields, Frame

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 import torch
-from field_problems import fields_of, points, problem
+from field_problems import problem
+from network_fields import fields_of, points
 from torch import Tensor
 
 from dsmsim.config import parse_config

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import call
 from launchers import mpirun, needs_mpirun, run_dsmsim
-from run_files import assert_close_run, assert_same_run, interrupted_copy
+from run_files import assert_close_run, assert_same_run, finished_run, interrupted_copy
 from tiny import write_input
 
 KILLED_AFTER = 2  # epochs, of six
@@ -16,10 +16,7 @@ KILLED_AFTER = 2  # epochs, of six
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of an uninterrupted run on one rank."""
-    directory = tmp_path_factory.mktemp("one")
-    outcome = call("run", write_input(directory / "input.toml"), "--out", directory / "run")
-    assert outcome.code == 0, outcome.err
-    return directory / "run"
+    return finished_run(tmp_path_factory.mktemp("one"))
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import call
 from launchers import mpirun, needs_mpirun, run_dsmsim, torchrun
-from run_files import assert_close_run, log_of, losses_of
+from run_files import assert_close_run, finished_run, log_of, losses_of
 from tiny import write_input
 
 from dsmsim.store import RunDirectory, read_results
@@ -26,10 +25,7 @@ UNEVEN = {
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the run without a launcher."""
-    directory = tmp_path_factory.mktemp("plain")
-    outcome = call("run", write_input(directory / "input.toml", UNEVEN), "--out", directory / "run")
-    assert outcome.code == 0, outcome.err
-    return directory / "run"
+    return finished_run(tmp_path_factory.mktemp("plain"), UNEVEN)
 
 
 def launch(launcher: list[str], directory: Path) -> Path:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dsmsim.config import Config, parse_config
-from dsmsim.networks import Fields, build_fields
-from dsmsim.system import ClosedForm, System, build_initial, build_system, closed_form
-
-FieldPair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+from dsmsim.networks import FieldPair
+from dsmsim.system import ClosedForm, System, build_system, closed_form
 
 
 def make_config(
@@ -38,21 +32,6 @@ def network_config(particles: int, dimensions: int, **network: Any) -> Config:
         "interaction": {"kind": "gaussian", "g": 1.0, "s2": 0.1},
     }
     return make_config(system, initial, network)
-
-
-def fields_of(config: Config) -> Fields:
-    """The fields of an input."""
-    return build_fields(config, build_system(config), build_initial(config))
-
-
-def points(config: Config, count: int, seed: int = 0, spread: float = 1.5) -> tuple[Tensor, Tensor]:
-    """Positions where the initial state lives, and times over the whole run."""
-    generator = torch.Generator().manual_seed(seed)
-    initial = build_initial(config)
-    mean, sigma = torch.from_numpy(initial.mean), torch.from_numpy(initial.variance).sqrt()
-    noise = torch.randn(count, len(mean), dtype=torch.float64, generator=generator)
-    t = config.time.end * torch.rand(count, 1, dtype=torch.float64, generator=generator)
-    return mean + spread * sigma * noise, t
 
 
 def exact_fields(config: Config) -> tuple[System, ClosedForm, FieldPair]:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from residual_cases import FieldPair, fields_of, network_config, points
+from network_fields import fields_of, points
+from residual_cases import network_config
 from torch import Tensor
 
+from dsmsim.networks import FieldPair
 from dsmsim.residuals import Derivatives, derivatives
 
 CASES: list[tuple[int, int, dict[str, Any]]] = [

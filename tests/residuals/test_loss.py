@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from residual_cases import exact_fields, fields_of, make_config, network_config, points
+from network_fields import fields_of, points
+from residual_cases import exact_fields, make_config, network_config
 from torch import Tensor, nn
 
 from dsmsim.networks import Fields, natural_frame

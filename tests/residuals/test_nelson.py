@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from residual_cases import FieldPair, exact_fields, fields_of, make_config, network_config, points
+from network_fields import fields_of, points
+from residual_cases import exact_fields, make_config, network_config
 from torch import Tensor
 
 from dsmsim.config import Config
+from dsmsim.networks import FieldPair
 from dsmsim.residuals import derivatives, nelson_residuals
 from dsmsim.residuals.nelson import Form
 from dsmsim.system import System, build_system
