@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from baselines.grid import Array, Box, Wave
-from baselines.wave_observables import WaveObservables
+from baselines.grids.product import Array, Box, Wave
+from baselines.observables.moments import WaveObservables
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class SplitStepSolution:
         times: (T,).
         positions: grid points along each axis, D arrays (M,).
         densities: one-body density at them, averaged over particles, D arrays (T, M).
-        observables: moments, energies and norm (`baselines.wave_observables`).
+        observables: moments, energies and norm (`baselines.observables.moments`).
         box, points, dt: of the grid, and the longest step taken.
         method: name and order of the composition.
         edge_probability: largest probability ever found in the outer 1/32 of the box at one end.

@@ -1,6 +1,6 @@
 """Fourier split-step solver for the time-dependent Schroedinger equation, up to three coordinates.
 
-    i hbar d psi/dt = [ -hbar^2/(2 mass) Laplacian + V(x, t) ] psi          (steps: `baselines.propagator`)
+    i hbar d psi/dt = [ -hbar^2/(2 mass) Laplacian + V(x, t) ] psi          (steps: `baselines.grids.fourier`)
 
 The grid is chosen by measurement. The box grows until the probability at its edge stays below tolerance^2 =
 1e-8; then the step is halved and the number of points raised by half until moments and densities stop
@@ -23,9 +23,9 @@ import numpy as np
 import scipy.fft
 import torch
 
-from baselines.grid import Box, Grid
-from baselines.propagator import COMPOSITIONS
-from baselines.refinement import (
+from baselines.grids.fourier import COMPOSITIONS
+from baselines.grids.product import Box, Grid
+from baselines.grids.refinement import (
     EDGE_CHECKS,
     Outgrown,
     Problem,

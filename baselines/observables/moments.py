@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import scipy.fft
 
-from baselines.grid import Array, Grid, Wave
+from baselines.grids.product import Array, Grid, Wave
 from dsmsim.system import System
 
 

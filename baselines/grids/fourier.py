@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
-from baselines.grid import Array, Grid, Wave
+from baselines.grids.product import Array, Grid, Wave
 from dsmsim.errors import ConfigError
 from dsmsim.system import System
 

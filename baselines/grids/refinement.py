@@ -19,10 +19,10 @@ import numpy as np
 import scipy.fft
 from scipy.signal import resample
 
-from baselines.grid import Array, Box, Grid, Wave
-from baselines.propagator import BLANES_MOAN, COMPOSITIONS, STRANG, Composition, Propagator
+from baselines.grids.fourier import BLANES_MOAN, COMPOSITIONS, STRANG, Composition, Propagator
+from baselines.grids.product import Array, Box, Grid, Wave
+from baselines.observables.moments import WaveObservables, observe, stack
 from baselines.solution import SplitStepSolution
-from baselines.wave_observables import WaveObservables, observe, stack
 from dsmsim.system import InitialState, System
 
 MOST_POINTS = 1 << 23

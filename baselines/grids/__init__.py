@@ -1,0 +1,1 @@
+"""Grids that hold the whole wave function, the steps on them, and their refinement."""

@@ -1,0 +1,1 @@
+"""What is read off a state: moments and energies, correlations, momentum, velocity fields."""
