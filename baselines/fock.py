@@ -1,0 +1,254 @@
+"""Bosons in Fock space: oscillator orbitals that follow the cloud, all states up to an energy cutoff.
+
+One dimension, two bosons or more, a harmonic trap (or none) and any smooth interaction of differences, both
+possibly quenched, from a Gaussian. The centre of mass is exact; the relative motion is a vector in the space
+of `baselines.fock_space`, moved by fourth-order Magnus steps. Step and cutoff are refined until moments and
+densities stop changing: the error falls by a constant factor with every few quanta, which the last two
+changes measure.
+
+Shapes: `T` saved times, `M` points of x, `E` cutoff.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from baselines.fock_space.problem import Problem, Run, Snapshots, classical_quanta, make_problem
+from baselines.fock_space.propagation import MOST_KRYLOV
+from baselines.fock_space.relative_model import RelativeModel
+from baselines.fock_space.removal import number_of_entries
+from baselines.fock_space.states import number_of_states
+from baselines.grids.refinement import Progress
+from baselines.prediction import Prediction, require_memory
+from baselines.solution import Solution
+from dsmsim.config import Config
+
+CUTOFF_KEY = "baselines.fock.cutoff"
+# quanta between two cutoffs that are compared
+CUTOFF_STEP = 6
+LARGEST_CUTOFF = 200
+# pair entries of a space: about an hour of one core
+MOST_ENTRIES = 40_000_000
+# share of the tolerance that the steps in time may use up, and how often they are halved at most
+STEP_SHARE = 0.2
+MOST_HALVINGS = 8
+# states of the space in which steps are chosen
+STATES_FOR_STEPS = 1000
+# the fall of the error from one cutoff to the next: the slowest and fastest that are believed, and the guess
+SLOWEST_FALL, FASTEST_FALL, GUESSED_FALL = 0.9, 0.2, 0.5
+# half width of the points of x in standard deviations, and points per smallest of these
+REACH, POINTS_PER_WIDTH = 7.0, 9.0
+FEWEST_POINTS, MOST_POINTS = 257, 8193
+# pair entries per second and core, all products included, for predictions
+SPEED = 3.0e7
+
+
+def evolve(
+    config: Config,
+    *,
+    cutoff: int | None = None,
+    basis: str | None = None,
+    tolerance: float = 1e-4,
+    progress: Progress | None = None,
+) -> Solution:
+    """Solve the input; what is None is chosen by measurement.
+
+    Args:
+        config: the input.
+        cutoff: E, most quanta of a state.
+        basis: "breathing" (also None): orbitals that follow the cloud; "lab": those of the start.
+        tolerance: largest error estimate to accept, of variances (relative) and densities (L1).
+        progress: called with one line of text after each run.
+
+    Raises:
+        ConfigError: more than one dimension, a single boson, a trap that is not harmonic, a start that is not
+            Gaussian, or a space that does not fit into the memory.
+    """
+    say = progress or (lambda line: None)
+    problem = make_problem(config, basis, tolerance)
+    stepping = _choose_step(problem, say)
+    step = CUTOFF_STEP
+    ladder = [max(2, cutoff - step), cutoff] if cutoff else range(first_cutoff(problem), LARGEST_CUTOFF, step)
+    require_memory(_prediction(problem, ladder[-1] if cutoff else ladder[1]), config, CUTOFF_KEY)
+    convergence = _Convergence(float(problem.x[1] - problem.x[0]))
+    for used, following in itertools.zip_longest(ladder, ladder[1:]):
+        # everything is read off where this run is likely to be the last
+        expected = convergence.expected_error + stepping.error
+        run = Run(problem, used, stepping.dt, everything=used == cutoff or expected <= tolerance)
+        convergence.add(run.snapshots)
+        error = convergence.error + stepping.error
+        say(f"fock, cutoff {used}, {run.model.states.size:,} states, dt {stepping.dt:.3g}: error {error:.2g}")
+        if used == cutoff or (cutoff is None and error <= tolerance):
+            break
+        if following is None or not _fits(problem, following, config):
+            break
+    if not run.everything:
+        run = Run(problem, used, stepping.dt, everything=True)
+    how = _how(problem, run, stepping, convergence, basis or "breathing", fixed=cutoff is not None)
+    return Solution(problem.times, run.groups(), how)
+
+
+def solve(config: Config, out: Path, *, progress: Progress | None = None) -> Path:
+    """Solve the input as [baselines.fock] says, and write `out/results.h5`; the path of that file.
+
+    Raises:
+        ConfigError: as `evolve`.
+        StoreError: the file cannot be written.
+    """
+    started = time.time()
+    table = config.baselines.fock
+    solution = evolve(
+        config,
+        cutoff=None if table.cutoff == "auto" else int(table.cutoff),
+        basis=None if table.basis == "auto" else table.basis,
+        tolerance=table.tolerance,
+        progress=progress,
+    )
+    return solution.write(config, out, started)
+
+
+def predict(config: Config) -> Prediction:
+    """What `solve` would cost, as far as that is known before cutoffs have been compared.
+
+    Raises:
+        ConfigError: as `evolve`, memory apart.
+    """
+    table = config.baselines.fock
+    problem = make_problem(config, None if table.basis == "auto" else table.basis, table.tolerance)
+    # most problems need three or four cutoffs
+    cutoff = first_cutoff(problem) + 3 * CUTOFF_STEP if table.cutoff == "auto" else int(table.cutoff)
+    return _prediction(problem, cutoff)
+
+
+def first_cutoff(problem: Problem) -> int:
+    """Where the search begins: a little above the quanta of all but one in a hundred classical states."""
+    return 2 * math.ceil(0.5 * (1.1 * classical_quanta(problem) + 8.0))
+
+
+@dataclass(frozen=True)
+class _Stepping:
+    """The longest step in time, and what it changes."""
+
+    dt: float
+    error: float
+
+
+class _Convergence:
+    """The error of the last of several runs of growing cutoff, from what the last steps changed."""
+
+    def __init__(self, dx: float) -> None:
+        self._dx = dx
+        self._last: Snapshots | None = None
+        self._changes: list[tuple[float, float]] = []
+
+    def add(self, snapshots: Snapshots) -> None:
+        """The next run."""
+        if self._last is not None:
+            self._changes.append(self._last.change(snapshots, self._dx))
+        self._last = snapshots
+
+    @property
+    def fall(self) -> float:
+        """By which the error is multiplied from one cutoff to the next."""
+        if len(self._changes) < 2:
+            return GUESSED_FALL
+        before, after = (max(change) for change in self._changes[-2:])
+        return min(max(after / before, FASTEST_FALL), SLOWEST_FALL)
+
+    @property
+    def parts(self) -> tuple[float, float]:
+        """Error of the variance (relative) and of the density (L1); NaN before two runs.
+
+        The changes yet to come form a geometric series.
+        """
+        if not self._changes:
+            return math.nan, math.nan
+        rest = self.fall / (1.0 - self.fall)
+        variance, density = self._changes[-1]
+        return variance * rest, density * rest
+
+    @property
+    def error(self) -> float:
+        """The larger part."""
+        return max(self.parts)
+
+    @property
+    def expected_error(self) -> float:
+        """Of a next run; infinite where nothing is known."""
+        return self.error * self.fall if self._changes else math.inf
+
+
+def _choose_step(problem: Problem, say: Progress) -> _Stepping:
+    """Halve the step, in a small space, until it matters no more."""
+    small = first_cutoff(problem)
+    while number_of_states(problem.system.particles, small, even_only=True) > STATES_FOR_STEPS and small > 4:
+        small -= 2
+    dt = problem.times[-1] / 8.0 if problem.times[-1] > 0.0 else 1.0
+    dx = float(problem.x[1] - problem.x[0])
+    before = Run(problem, small, dt, everything=False).snapshots
+    error = math.inf
+    for _ in range(MOST_HALVINGS):
+        dt *= 0.5
+        after = Run(problem, small, dt, everything=False).snapshots
+        # fourth order: what is left is a fifteenth of the change
+        error = max(before.change(after, dx)) / 15.0
+        say(f"fock, choosing steps: dt {dt:.3g}, error {error:.2g}")
+        if error <= STEP_SHARE * problem.tolerance:
+            break
+        before = after
+    return _Stepping(dt, error)
+
+
+def _fits(problem: Problem, cutoff: int, config: Config) -> bool:
+    """Whether a space may be used."""
+    entries = number_of_entries(problem.system.particles, cutoff, 2, even_only=True)
+    needed = RelativeModel.bytes_needed(problem.system.particles, cutoff, MOST_KRYLOV // 2)
+    return entries <= MOST_ENTRIES and needed <= config.baselines.memory_bytes
+
+
+def _prediction(problem: Problem, cutoff: int) -> Prediction:
+    particles = problem.system.particles
+    states = number_of_states(particles, cutoff, even_only=True)
+    entries = number_of_entries(particles, cutoff, 2, even_only=True)
+    # eight products per step and more for what is read off; all smaller spaces together cost as much again
+    products = 20.0 * max(20, len(problem.times))
+    return Prediction(
+        method="fock",
+        points=f"{states:,} states of {particles} bosons, cutoff {cutoff}",
+        memory=RelativeModel.bytes_needed(particles, cutoff, MOST_KRYLOV // 2),
+        seconds=2.0 + products * entries / SPEED,
+    )
+
+
+def _how(
+    problem: Problem, run: Run, stepping: _Stepping, convergence: _Convergence, basis: str, *, fixed: bool
+) -> dict[str, Any]:
+    variance, density = convergence.parts
+    error = convergence.error + stepping.error
+    warnings = []
+    if not error <= problem.tolerance:
+        fix = f"raise {CUTOFF_KEY}" if fixed else "raise baselines.memory, shorten the time, or weaken g"
+        limit = problem.tolerance
+        warnings.append(f"the error estimate, {error:.2g}, is above the tolerance, {limit:.2g}: {fix}")
+    if run.edge_probability > problem.tolerance:
+        warnings.append(f"a probability of {run.edge_probability:.2g} lies beyond the stored points of x")
+    return {
+        "method": f"bosonic Fock space, {basis} orbitals, Magnus order 4",
+        "error_estimate": error,
+        "error_variance": variance,
+        "error_density": density,
+        "error_step": stepping.error,
+        "tolerance": problem.tolerance,
+        "converged": not warnings,
+        "warning": "; ".join(warnings),
+        "cutoff": run.model.cutoff,
+        "states": run.model.states.size,
+        "dt": run.longest_step,
+        "last_shells_probability": run.last_shells,
+        "edge_probability": run.edge_probability,
+    }

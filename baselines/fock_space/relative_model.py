@@ -1,0 +1,137 @@
+"""Bosons in a harmonic trap: the relative motion in Fock space, the centre of mass exactly.
+
+The frame follows the relative motion alone. In it the state starts as the vacuum, all bosons in the lowest
+orbital, and the centre of mass stays there for ever, because its part of the Hamiltonian is left out: the
+truth is put in its place when something is read off.
+
+Shapes: `T` saved times, `M` points of x.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baselines.fock_space.hamiltonian import RelativeHamiltonian
+from baselines.fock_space.pair_operator import PairOperator
+from baselines.fock_space.positions import Moment, one_body_density, one_body_matrix, pair_density
+from baselines.fock_space.propagation import Apply, Wave
+from baselines.fock_space.reduced import ReducedStates
+from baselines.fock_space.removal import number_of_entries, removal
+from baselines.fock_space.states import boson_states, number_of_states
+from baselines.frame import Frame
+from baselines.trap_motion import TrapMotion, trap_at
+from dsmsim.system import System
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+# bytes per entry of the columns of pairs (index, factor), and of those of one boson
+ENTRY = 5
+
+
+class RelativeModel:
+    """One space: its states, its Hamiltonian, and what is read off.
+
+    Args:
+        system: D = 1, a harmonic trap or none.
+        frame: of the relative motion; of length sqrt(2 s0) and without shear at t = 0.
+        motion: of the centre of mass at the saved times.
+        cutoff: E.
+    """
+
+    name = "relative motion"
+
+    def __init__(self, system: System, frame: Frame, motion: TrapMotion, cutoff: int) -> None:
+        self.system, self.frame, self.motion, self.cutoff = system, frame, motion, cutoff
+        self.states = boson_states(system.particles, cutoff, even_only=True)
+        self._pairs = PairOperator(removal(self.states, 2))
+        self._hamiltonian = RelativeHamiltonian(system, frame, cutoff)
+        self._one = ReducedStates(removal(self.states, 1))
+        self.matrices = self._hamiltonian.matrices
+
+    @staticmethod
+    def bytes_needed(particles: int, cutoff: int, krylov: int) -> int:
+        """Memory of one such space, `krylov` vectors included."""
+        states = number_of_states(particles, cutoff, even_only=True)
+        entries = sum(number_of_entries(particles, cutoff, count, even_only=True) for count in (1, 2))
+        # the columns of one energy of the others are held at a time, three times over
+        return int(16 * states * (krylov + 6) + ENTRY * entries + 16 * entries // 2)
+
+    def start(self) -> Wave:
+        """All bosons in the lowest orbital (S,)."""
+        psi = np.zeros(self.states.size, dtype=np.complex128)
+        psi[0] = 1.0
+        return psi
+
+    def action(self, matrices: tuple[ComplexArray, ...]) -> Apply:
+        """What the Hamiltonian of these matrices does to a state."""
+        (h,) = matrices
+        return lambda psi: self._pairs.apply(h, psi)
+
+    def last_shells(self, psi: Wave) -> float:
+        """Probability in the highest tenth of the energies."""
+        first = self.states.offsets[max(1, self.cutoff - max(2, self.cutoff // 10))]
+        return float((np.abs(psi[first:]) ** 2).sum())
+
+    def moments(self, index: int, t: float, psi: Wave) -> dict[str, Any]:
+        """Moments and energies at one saved time, by the names of the results file."""
+        system, number = self.system, self.system.particles
+        mean, velocity = self.motion.mean[index], self.motion.velocity[index]
+        center, rate = self.motion.variance[index], self.motion.variance_rate[index]
+        of_pairs = self._pairs.relative_density(psi)
+
+        def expectation(h: ComplexArray | Array) -> float:
+            return float(np.einsum("kl,lk->", h, of_pairs).real)
+
+        relative = expectation(self._hamiltonian.spread(t)) / (number - 1)
+        # normal modes: sqrt(N) X with variance `center`, N - 1 others with `relative`
+        covariance = relative * np.eye(number)[:, :, None] + (center - relative) / number
+        parts = self._hamiltonian.energies(t)
+        kinetic, trap, interaction = (
+            expectation(part) for part in (parts.kinetic, parts.trap, parts.interaction)
+        )
+        kinetic += float(
+            0.5 * number * system.mass * velocity[0] ** 2
+            + system.hbar**2 / (8.0 * system.mass * center[0])
+            + 0.125 * system.mass * rate[0] ** 2 / center[0]
+        )
+        square, middle = trap_at(system, t)
+        trap += float(0.5 * system.mass * square[0] * (center[0] + number * (mean[0] - middle[0]) ** 2))
+        return {
+            "mean": np.tile(mean, (number, 1)),
+            "variance": np.einsum("iia->ia", covariance).copy(),
+            "covariance": covariance,
+            "center_of_mass_mean": mean,
+            "center_of_mass_variance": center / number,
+            "energy": kinetic + trap + interaction,
+            "energy_kinetic": kinetic,
+            "energy_potential": trap + interaction,
+            "energy_trap": trap,
+            "energy_interaction": interaction,
+            "norm": float(np.vdot(psi, psi).real),
+        }
+
+    def density(self, index: int, t: float, psi: Wave, x: Array) -> Array:
+        """One-body density at x (M,)."""
+        return one_body_density(self._one.density_matrix(psi)[1], x, self._moment(index, t))
+
+    def density_matrix(self, index: int, t: float, psi: Wave, x: Array) -> ComplexArray:
+        """rho(x, x') (M, M)."""
+        return one_body_matrix(self._one.density_matrix(psi)[1], x, self._moment(index, t))
+
+    def pair_density(self, index: int, t: float, psi: Wave, x: Array) -> Array:
+        """rho_2(x, x') (M, M)."""
+        names, matrix = ReducedStates(self._pairs.removal, self._pairs).density_matrix(psi)
+        return pair_density(names, matrix, x, self._moment(index, t))
+
+    def largest_wavenumber(self, t: float) -> float:
+        """Of one boson at time t, about."""
+        moment = self._moment(0, t)
+        return moment.largest_wavenumber(self.cutoff // 2)
+
+    def _moment(self, index: int, t: float) -> Moment:
+        system = self.system
+        return Moment(self.frame(t), self.motion, index, system.particles, system.hbar, system.mass)
