@@ -119,7 +119,16 @@ def trap_motion(system: System, initial: InitialState, times: Array) -> TrapMoti
 
         wanted = (times > first) & (times <= last)
         at = np.unique([*times[wanted], last])
-        solution = solve_ivp(rates, (first, last), state, "DOP853", t_eval=at, rtol=1e-12, atol=1e-13)
+        solution = solve_ivp(
+            rates,
+            (first, last),
+            state,
+            "DOP853",
+            t_eval=at,
+            max_step=(last - first) / 64.0,
+            rtol=1e-12,
+            atol=1e-13,
+        )
         found[wanted] = solution.y.T[: int(wanted.sum())].reshape(-1, 6, dimensions)
         state = solution.y[:, -1]
     c, c_dot, s, s_dot, mean, velocity = np.moveaxis(found, 1, 0)

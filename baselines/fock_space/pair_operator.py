@@ -32,125 +32,133 @@ class PairOperator:
 
     def __init__(self, removal: Removal) -> None:
         self.removal = removal
-        blocks = [pair_rotation(e) for e in range(removal.states.cutoff + 1)]
-        self._rotation = np.concatenate([block.ravel() for block in blocks])
-        self._rotation_transposed = np.concatenate([block.T.ravel() for block in blocks])
-        self._starts = np.concatenate([[0], np.cumsum([block.size for block in blocks])])
-        self.size = removal.states.cutoff // 2 + 1
+        cutoff, step = removal.states.cutoff, removal.states.step
+        blocks = [pair_rotation(e) for e in range(cutoff + 1)]
+        starts = np.concatenate([[0], np.cumsum([block.size for block in blocks])])
+        rotation = np.concatenate([block.ravel() for block in blocks])
+        transposed = np.concatenate([block.T.ravel() for block in blocks])
+        self._columns = (removal.index, removal.square, ROOTS, removal.offsets, removal.sizes)
+        self._turning = (step, cutoff, rotation, transposed, starts)
+        self.size = cutoff // 2 + 1
 
     def apply(self, h: ComplexArray | Array, psi: Wave) -> Wave:
         """W |psi> for the matrix h (E//2 + 1, E//2 + 1) of k, k' = 0, 2, ...: (S,)."""
         out = np.zeros_like(psi)
-        r = self.removal
-        _apply(
-            h.astype(np.complex128),
-            bool(np.any(np.imag(h))),
-            psi,
-            r.index,
-            r.square,
-            ROOTS,
-            r.offsets,
-            r.sizes,
-            r.states.step,
-            r.states.cutoff,
-            self._rotation,
-            self._rotation_transposed,
-            self._starts,
-            out,
-        )
+        is_complex = bool(np.any(np.imag(h)))
+        _apply(h.astype(np.complex128), is_complex, psi, self._columns, self._turning, out)
         return out
 
     def relative_density(self, psi: Wave) -> ComplexArray:
         """R (E//2 + 1, E//2 + 1) with <psi| W |psi> = sum of h[k, k'] R[k', k] for every h."""
-        r = self.removal
         out = np.zeros((self.size, self.size), dtype=np.complex128)
-        columns = r.columns(psi)
-        for energy in range(r.states.cutoff + 1):
-            if not r.sizes[energy].all():
-                continue
-            names, matrix = self.relative_columns(columns, energy)
-            for centre in np.unique(names[:, 0]):
-                # ordered by K + k, so by k for one K
-                rows = matrix[names[:, 0] == centre]
-                out[: len(rows), : len(rows)] += rows @ rows.conj().T
+        _relative_density(psi, self._columns, self._turning, out)
         return out
 
-    def relative_columns(self, columns: Wave, rest_energy: int) -> tuple[NDArray[np.int64], Wave]:
+    def relative_columns(self, psi: Wave, rest_energy: int) -> tuple[NDArray[np.int64], Wave]:
         """Columns of `removal`, at one energy of the others, in the basis |K, k>.
 
         Returns:
             K and k of the labels (L, 2), and the matrix (L, states I).
         """
-        r = self.removal
-        matrix = r.matrix(columns, rest_energy)
-        labels = r.labels_of(rest_energy)
-        energies = r.label_energies[labels]
-        out = np.empty_like(matrix)
-        names = np.empty((len(labels), 2), dtype=np.int64)
-        for e in np.unique(energies):
-            rows = np.nonzero(energies == e)[0]
-            block = self._rotation[self._starts[e] : self._starts[e + 1]].reshape(len(rows), len(rows))
-            out[rows] = block.T @ matrix[rows]
-            k = 2 * np.arange(len(rows))
-            names[rows] = np.stack([e - k, k], axis=1)
-        return names, out
+        cutoff, step = self.removal.states.cutoff, self.removal.states.step
+        out = np.empty(tuple(self.removal.sizes[rest_energy]), dtype=np.complex128)
+        spare = np.empty_like(out)
+        places = np.empty(cutoff + 1, dtype=np.int64)
+        _turn(psi, rest_energy, self._columns, self._turning, spare, np.empty_like(out), out, places)
+        lowest = rest_energy % 2 if step == 2 else 0
+        names = [
+            (centre, k)
+            for centre in range(lowest, cutoff - rest_energy + 1, step)
+            for k in range(0, cutoff - rest_energy - centre + 1, 2)
+        ]
+        return np.array(names, dtype=np.int64).reshape(-1, 2), out
 
 
 @numba.njit(cache=True)
-def _apply(  # type: ignore[no-untyped-def]
-    h, is_complex, psi, index, square, roots, offsets, sizes, step, cutoff, rotation, transposed, starts, out
-):
+def _turn(psi, rest, columns, turning, given, spare, turned, places):  # type: ignore[no-untyped-def]
+    """Columns at one energy of the others: `given` by pairs, `turned` by K and k; `places` of the K."""
+    index, square, roots, offsets, sizes = columns
+    step, cutoff, _, transposed, starts = turning
+    labels, count = sizes[rest]
+    start = offsets[rest]
+    for j in range(labels):
+        for i in range(count):
+            entry = start + j * count + i
+            given[j, i] = roots[square[entry]] * psi[index[entry]]
+    lowest = rest % 2 if step == 2 else 0
+    total = 0
+    for centre in range(lowest, cutoff - rest + 1, step):
+        places[centre] = total
+        total += (cutoff - rest - centre) // 2 + 1
+    row = 0
+    for e in range(lowest, cutoff - rest + 1, step):
+        size = e // 2 + 1
+        block = transposed[starts[e] : starts[e] + size * size].reshape(size, size)
+        _times_real(block, given[row : row + size], spare[row : row + size])
+        for k in range(size):
+            turned[places[e - 2 * k] + k] = spare[row + k]
+        row += size
+
+
+@numba.njit(cache=True)
+def _apply(h, is_complex, psi, columns, turning, out):  # type: ignore[no-untyped-def]
+    index, square, roots, offsets, sizes = columns
+    step, cutoff, rotation, _, starts = turning
     h_real = np.ascontiguousarray(h.real)
     most = 0
     for e in range(cutoff + 1):
         most = max(most, sizes[e, 0] * sizes[e, 1])
     first, second = np.empty(most, np.complex128), np.empty(most, np.complex128)
     third = np.empty(most, np.complex128)
-    place_of = np.empty(cutoff + 2, np.int64)
+    places = np.empty(cutoff + 1, np.int64)
     for rest in range(cutoff + 1):
         labels, count = sizes[rest]
         if labels == 0 or count == 0:
             continue
-        start = offsets[rest]
-        most_energy = cutoff - rest
-        lowest = rest % 2 if step == 2 else 0
-        a = first[: labels * count]
-        for j in range(labels * count):
-            a[j] = roots[square[start + j]] * psi[index[start + j]]
-        a_rows = a.reshape(labels, count)
+        a_rows = first[: labels * count].reshape(labels, count)
         b_rows = second[: labels * count].reshape(labels, count)
         c_rows = third[: labels * count].reshape(labels, count)
-        # rows of |K, k> ordered by K, where h is one block for each K
-        total = 0
-        for centre in range(lowest, most_energy + 1, step):
-            place_of[centre] = total
-            total += (most_energy - centre) // 2 + 1
-        row = 0
-        for e in range(lowest, most_energy + 1, step):
-            size = e // 2 + 1
-            block = transposed[starts[e] : starts[e] + size * size].reshape(size, size)
-            turned = c_rows[row : row + size]
-            _times_real(block, a_rows[row : row + size], turned)
-            for k in range(size):
-                b_rows[place_of[e - 2 * k] + k] = turned[k]
-            row += size
-        for centre in range(lowest, most_energy + 1, step):
-            size = (most_energy - centre) // 2 + 1
-            rows = slice(place_of[centre], place_of[centre] + size)
+        _turn(psi, rest, columns, turning, a_rows, c_rows, b_rows, places)
+        lowest = rest % 2 if step == 2 else 0
+        # for each K the same matrix, cut to the k that the energy left allows
+        for centre in range(lowest, cutoff - rest + 1, step):
+            size = (cutoff - rest - centre) // 2 + 1
+            rows = slice(places[centre], places[centre] + size)
             if is_complex:
                 np.dot(np.ascontiguousarray(h[:size, :size]), b_rows[rows], c_rows[rows])
             else:
                 _times_real(np.ascontiguousarray(h_real[:size, :size]), b_rows[rows], c_rows[rows])
         row = 0
-        for e in range(lowest, most_energy + 1, step):
+        for e in range(lowest, cutoff - rest + 1, step):
             size = e // 2 + 1
             block = rotation[starts[e] : starts[e] + size * size].reshape(size, size)
             for k in range(size):
-                b_rows[row + k] = c_rows[place_of[e - 2 * k] + k]
+                b_rows[row + k] = c_rows[places[e - 2 * k] + k]
             _times_real(block, b_rows[row : row + size], a_rows[row : row + size])
             row += size
-        for j in range(labels * count):
-            out[index[start + j]] += roots[square[start + j]] * a[j]
+        start = offsets[rest]
+        for j in range(labels):
+            for i in range(count):
+                entry = start + j * count + i
+                out[index[entry]] += roots[square[entry]] * a_rows[j, i]
+
+
+@numba.njit(cache=True)
+def _relative_density(psi, columns, turning, out):  # type: ignore[no-untyped-def]
+    sizes = columns[4]
+    step, cutoff = turning[0], turning[1]
+    places = np.empty(cutoff + 1, np.int64)
+    for rest in range(cutoff + 1):
+        labels, count = sizes[rest]
+        if labels == 0 or count == 0:
+            continue
+        given, spare = np.empty((labels, count), np.complex128), np.empty((labels, count), np.complex128)
+        turned = np.empty((labels, count), np.complex128)
+        _turn(psi, rest, columns, turning, given, spare, turned, places)
+        for centre in range(rest % 2 if step == 2 else 0, cutoff - rest + 1, step):
+            size = (cutoff - rest - centre) // 2 + 1
+            rows = turned[places[centre] : places[centre] + size]
+            out[:size, :size] += np.dot(rows, np.ascontiguousarray(rows.conj().T))
 
 
 @numba.njit(cache=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.linalg import eigh
 
 from baselines.fock_space.oscillators import oscillator_functions
 from baselines.frame import FrameState
@@ -27,8 +28,8 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 Labels = NDArray[np.int64]
 
-# eigenvalues of density matrices below this fraction of the trace are left out
-FAINT_EIGENVALUE = 1e-11
+# eigenvalues of the density matrices of one boson, of pairs, below which they are left out (trace 1)
+FAINT_EIGENVALUE, FAINT_PAIR = 1e-11, 1e-9
 # widths beyond which a Gaussian is below rounding
 GAUSSIAN_REACH = 8.5
 
@@ -81,10 +82,16 @@ def one_body_density(matrix: ComplexArray, x: Array, moment: Moment) -> Array:
     return np.asarray(_gaussian(x[:, None] - centers, moment.center_variance) @ weights)
 
 
-def one_body_matrix(matrix: ComplexArray, x: Array, moment: Moment) -> ComplexArray:
+def one_body_matrix(matrix: ComplexArray, x: Array, moment: Moment, wavenumber: float) -> ComplexArray:
     """rho(x, x') (M, M) from the density matrix (E + 1, E + 1) of zeta; of trace 1 where x holds it all.
 
     rho(x, x') = sum of weight_l int dB A_l(x, B) A_l^*(x', B),     sqrt(N-1) B = sum of the others
+
+    Args:
+        matrix: (E + 1, E + 1) of zeta.
+        x: (M,).
+        moment: the time.
+        wavenumber: the largest that matters of a boson: the integral has points enough for it.
     """
     number, length = moment.particles, moment.frame.length
     weights, vectors = _strong(matrix)
@@ -95,7 +102,7 @@ def one_body_matrix(matrix: ComplexArray, x: Array, moment: Moment) -> ComplexAr
     states = CubicSpline(y, values / math.sqrt(length), axis=1)
     small, large = 1.0 / math.sqrt(number), math.sqrt((number - 1) / number)
     own = (x - moment.mean)[:, None]
-    others = _others(moment, float(np.abs(own).max()), len(matrix))
+    others = _others(moment, float(np.abs(own).max()), wavenumber)
     zeta = (large * own - small * others) / length
     center = small * own + large * others + math.sqrt(number) * moment.mean
     wave = moment.motion.wave(center, moment.index, 0, moment.hbar, moment.mass, number)
@@ -126,7 +133,7 @@ def pair_density(names: Labels, matrix: ComplexArray, x: Array, moment: Moment) 
     phi_r = oscillator_functions(difference / length, size)[::2] / math.sqrt(length)
     y = _points(size)
     phi_zeta = oscillator_functions(y, size)
-    weights, vectors = _strong(matrix)
+    weights, vectors = _strong(matrix, FAINT_PAIR)
     relative = np.zeros((len(y), len(steps)))
     for weight, vector in zip(weights, vectors.T, strict=True):
         table = np.zeros((size, (size + 1) // 2), dtype=np.complex128)
@@ -140,11 +147,10 @@ def pair_density(names: Labels, matrix: ComplexArray, x: Array, moment: Moment) 
     return np.asarray(both[i[:, None] + i, i[:, None] - i + len(x) - 1])
 
 
-def _strong(matrix: ComplexArray) -> tuple[Array, ComplexArray]:
-    """Eigenvalues and eigenvectors that matter."""
-    values, vectors = np.linalg.eigh(matrix)
-    kept = values > FAINT_EIGENVALUE
-    return values[kept], vectors[:, kept]
+def _strong(matrix: ComplexArray, least: float = FAINT_EIGENVALUE) -> tuple[Array, ComplexArray]:
+    """Eigenvalues above `least` and their eigenvectors."""
+    values, vectors = eigh(matrix, subset_by_value=(least, math.inf))
+    return values, vectors
 
 
 def _reach(size: int) -> float:
@@ -158,7 +164,7 @@ def _points(size: int, finer: float = 1.0) -> Array:
     return np.linspace(-reach, reach, 2 * int(2.0 * finer * reach**2 / math.pi) + 1)
 
 
-def _others(moment: Moment, farthest: float, size: int) -> Array:
+def _others(moment: Moment, farthest: float, wavenumber: float) -> Array:
     """Equidistant values of B where the centre of mass is not negligible."""
     number = moment.particles
     variance = float(moment.motion.variance[moment.index, 0])
@@ -168,7 +174,8 @@ def _others(moment: Moment, farthest: float, size: int) -> Array:
     wave = 0.5 * GAUSSIAN_REACH / math.sqrt(variance) + moment.mass * abs(rate) * width / (
         2.0 * moment.hbar * variance
     )
-    wave += moment.largest_wavenumber(size) / math.sqrt(number)
+    # zeta moves by 1/sqrt(N) of B, and has no larger wavenumbers than sqrt(N/(N-1)) of a boson's
+    wave += wavenumber / math.sqrt(number - 1)
     # the integrand has twice the wavenumbers of the amplitude: sums over such points are exact
     return np.linspace(-reach, reach, 2 * math.ceil(reach * wave / math.pi) + 1)
 

@@ -18,7 +18,16 @@ from baselines.fock_space.relative_model import RelativeModel
 from baselines.fock_space.removal import MOST_PARTICLES
 from baselines.frame import Cloud, Frame, classical_cloud, following_frame, resting_frame
 from baselines.observables.momentum import momentum_group
-from baselines.observables.two_body import correlation_times, correlations_group
+from baselines.observables.one_body import natural_orbitals
+from baselines.observables.two_body import (
+    ORBITALS,
+    assemble,
+    correlation_times,
+    resampled,
+    stored_correlations,
+    where_it_is,
+)
+from baselines.observables.velocity_fields import generator, velocity_fields_group
 from baselines.trap_motion import TrapMotion, require_separable, trap_motion
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
@@ -32,6 +41,8 @@ REACH, POINTS_PER_WIDTH = 7.0, 9.0
 FEWEST_POINTS, MOST_POINTS = 257, 8193
 # of x for density matrices
 MOST_MATRIX_POINTS = 1025
+# standard deviations of the momentum that count, and density below which, relative to its peak, x is left out
+FASTEST, EMPTY = 6.0, 1e-13
 # share of the tolerance that all Krylov spaces together may use up
 KRYLOV_SHARE = 0.02
 # share of classical states whose quanta a first cutoff should hold
@@ -48,6 +59,7 @@ class Problem:
         frame, cloud, motion: of the relative motion, of classical trajectories, of the centre of mass.
         x: (M,) points of the density.
         tolerance: of the result.
+        seed: of the configurations that are drawn.
     """
 
     system: System
@@ -57,6 +69,7 @@ class Problem:
     motion: TrapMotion
     x: Array
     tolerance: float
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,8 @@ def make_problem(config: Config, basis: str | None, tolerance: float) -> Problem
     if basis != "lab":
         frame = following_frame(cloud, system.hbar, system.mass, start_length=length, moving_center=False)
     motion = trap_motion(system, initial, times)
-    return Problem(system, times, frame, cloud, motion, _points(system, cloud, motion), tolerance)
+    x = _points(system, cloud, motion)
+    return Problem(system, times, frame, cloud, motion, x, tolerance, config.seed)
 
 
 def classical_quanta(problem: Problem) -> float:
@@ -152,13 +166,32 @@ class Run:
         }
         coordinates = {"time": problem.times, "particle": np.arange(particles), "axis": np.arange(1)}
         times = problem.times[self._chosen]
-        x, matrices, pairs = self._correlations()
+        x = self._matrix_points()
+        matrices = [
+            self.model.density_matrix(
+                index, float(problem.times[index]), psi, x, self._fastest / problem.system.hbar
+            )
+            for index, psi in self._states.items()
+        ]
         return {
             "observables": coordinates | observables,
             "density": {"time": problem.times, "x": problem.x, "density": np.array(self._densities)},
-            "correlations": correlations_group(times, x, matrices, pairs),
-            "momentum": momentum_group(times, x, matrices, problem.system.hbar),
+            "correlations": self._correlations(times, x, matrices),
+            "momentum": momentum_group(times, x, np.array(matrices), problem.system.hbar),
+            "velocity_fields": velocity_fields_group(times, *self._velocity_fields()),
         }
+
+    def _velocity_fields(self) -> tuple[Array, Array, Array]:
+        """Positions, osmotic and current velocity (C, K, N, 1)."""
+        problem = self.problem
+        drawn = [
+            self.model.velocity_fields(
+                index, float(problem.times[index]), psi, generator(problem.seed, index)
+            )
+            for index, psi in self._states.items()
+        ]
+        position, osmotic, current = (np.array(part)[..., None] for part in zip(*drawn, strict=True))
+        return position, osmotic, current
 
     def _evolve(self, looked: NDArray[np.int64], dt: float) -> None:
         problem, model = self.problem, self.model
@@ -200,18 +233,34 @@ class Run:
         if self.everything and index in self._chosen:
             self._states[index] = psi.copy()
 
-    def _correlations(self) -> tuple[Array, NDArray[np.complex128], Array]:
-        """Points of x, density matrices and pair densities at the chosen times."""
-        problem = self.problem
-        x = problem.x
-        if len(x) > MOST_MATRIX_POINTS:
-            x = np.linspace(x[0], x[-1], MOST_MATRIX_POINTS)
-        matrices, pairs = [], []
-        for index, psi in self._states.items():
-            t = float(problem.times[index])
-            matrices.append(self.model.density_matrix(index, t, psi, x))
-            pairs.append(self.model.pair_density(index, t, psi, x))
-        return x, np.array(matrices), np.array(pairs)
+    def _correlations(self, times: Array, x: Array, matrices: list[NDArray[np.complex128]]) -> Group:
+        """The group of that name; occupations and orbitals from all points, the rest where it is stored."""
+        stored, onto = resampled(x, where_it_is(self.problem.x, np.array(self._densities)))
+        states = []
+        for (index, psi), matrix in zip(self._states.items(), matrices, strict=True):
+            t = float(self.problem.times[index])
+            occupation, orbitals = natural_orbitals(matrix, float(x[1] - x[0]), ORBITALS)
+            pair = self.model.pair_density(index, t, psi, stored)
+            density = self.model.density(index, t, psi, stored)
+            shown = onto @ matrix @ onto.T
+            states.append(stored_correlations(shown, occupation, orbitals @ onto.T, pair, density))
+        return assemble(times, stored, states)
+
+    @property
+    def _fastest(self) -> float:
+        """A momentum that no boson exceeds, but for a part that can be neglected."""
+        cloud = self.problem.cloud
+        spread = math.sqrt(float(cloud.momentum_variance.max()))
+        return FASTEST * spread + float(np.abs(cloud.momentum).max())
+
+    def _matrix_points(self) -> Array:
+        """Equidistant x wherever a boson may be, which tell apart all momenta."""
+        x, system = self.problem.x, self.problem.system
+        highest = np.max(self._densities, axis=0)
+        inside = np.flatnonzero(highest > EMPTY * highest.max())
+        low, high = float(x[inside[0]]), float(x[inside[-1]])
+        count = math.ceil((high - low) * self._fastest / (system.hbar * math.pi)) + 1
+        return np.linspace(low, high, min(max(count, FEWEST_POINTS // 2), MOST_MATRIX_POINTS))
 
 
 def _require_treatable(config: Config, system: System) -> None:

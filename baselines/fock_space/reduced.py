@@ -100,11 +100,11 @@ class ReducedStates:
             if matrix is not None:
                 return names, matrix
         matrix = np.zeros((len(names), len(names)), dtype=np.complex128)
-        columns = self.removal.columns(psi)
+        columns = self.removal.columns(psi) if self._pairs is None else psi
         for energy in range(self.removal.states.cutoff + 1):
             if self._others == 0 and energy > 0:
                 break
-            rows, beta = self._beta(columns, energy, found)
+            rows, beta = self._beta(psi, columns, energy, found)
             if rows.size:
                 matrix[np.ix_(rows, rows)] += beta @ beta.conj().T
         return names, matrix
@@ -176,14 +176,14 @@ class ReducedStates:
         return names, {tuple(name): row for row, name in enumerate(names.tolist())}
 
     def _beta(
-        self, columns: Wave, energy: int, found: dict[tuple[int, ...], int]
+        self, psi: Wave, columns: Wave, energy: int, found: dict[tuple[int, ...], int]
     ) -> tuple[NDArray[np.int64], ComplexArray]:
         """Rows of the density matrix and beta (rows, states I) that one energy of the others adds to."""
         removal = self.removal
-        matrix = removal.matrix(columns, energy)
-        names: NDArray[np.int64] = removal.labels[removal.labels_of(energy)]
-        if self._pairs is not None:
-            names, matrix = self._pairs.relative_columns(columns, energy)
+        if self._pairs is None:
+            names, matrix = removal.labels[removal.labels_of(energy)], removal.matrix(columns, energy)
+        else:
+            names, matrix = self._pairs.relative_columns(psi, energy)
         if self._others == 0:
             inside = names[:, 0] == 0
             names, matrix = names[inside], matrix[inside]

@@ -20,6 +20,7 @@ from baselines.fock_space.positions import Moment, one_body_density, one_body_ma
 from baselines.fock_space.propagation import Apply, Wave
 from baselines.fock_space.reduced import ReducedStates
 from baselines.fock_space.removal import number_of_entries, removal
+from baselines.fock_space.single_shots import SingleShots
 from baselines.fock_space.states import boson_states, number_of_states
 from baselines.frame import Frame
 from baselines.trap_motion import TrapMotion, trap_at
@@ -51,6 +52,7 @@ class RelativeModel:
         self._hamiltonian = RelativeHamiltonian(system, frame, cutoff)
         self._one = ReducedStates(removal(self.states, 1))
         self.matrices = self._hamiltonian.matrices
+        self._shots = SingleShots(self._one.removal)
 
     @staticmethod
     def bytes_needed(particles: int, cutoff: int, krylov: int) -> int:
@@ -118,19 +120,20 @@ class RelativeModel:
         """One-body density at x (M,)."""
         return one_body_density(self._one.density_matrix(psi)[1], x, self._moment(index, t))
 
-    def density_matrix(self, index: int, t: float, psi: Wave, x: Array) -> ComplexArray:
-        """rho(x, x') (M, M)."""
-        return one_body_matrix(self._one.density_matrix(psi)[1], x, self._moment(index, t))
+    def density_matrix(self, index: int, t: float, psi: Wave, x: Array, wavenumber: float) -> ComplexArray:
+        """rho(x, x') (M, M), of bosons with at most about this wavenumber."""
+        return one_body_matrix(self._one.density_matrix(psi)[1], x, self._moment(index, t), wavenumber)
 
     def pair_density(self, index: int, t: float, psi: Wave, x: Array) -> Array:
         """rho_2(x, x') (M, M)."""
         names, matrix = ReducedStates(self._pairs.removal, self._pairs).density_matrix(psi)
         return pair_density(names, matrix, x, self._moment(index, t))
 
-    def largest_wavenumber(self, t: float) -> float:
-        """Of one boson at time t, about."""
-        moment = self._moment(0, t)
-        return moment.largest_wavenumber(self.cutoff // 2)
+    def velocity_fields(
+        self, index: int, t: float, psi: Wave, rng: np.random.Generator
+    ) -> tuple[Array, Array, Array]:
+        """Positions drawn from |psi|^2, osmotic and current velocity there: (K, N) each."""
+        return self._shots.draw(psi, self._moment(index, t), rng)
 
     def _moment(self, index: int, t: float) -> Moment:
         system = self.system
