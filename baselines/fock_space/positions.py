@@ -150,7 +150,7 @@ def pair_density(names: Labels, matrix: ComplexArray, x: Array, moment: Moment) 
 def _strong(matrix: ComplexArray, least: float = FAINT_EIGENVALUE) -> tuple[Array, ComplexArray]:
     """Eigenvalues above `least` and their eigenvectors."""
     values, vectors = eigh(matrix, subset_by_value=(least, math.inf))
-    return values, vectors
+    return np.asarray(values, dtype=np.float64), np.asarray(vectors, dtype=np.complex128)
 
 
 def _reach(size: int) -> float:

@@ -95,7 +95,7 @@ class SingleShots:
             for k in range(number):
                 density = density_of_first if k == 0 else self._density(k, left[-1])
                 y[shot, k] = self._draw_one(density, rng)
-                phi = oscillator_functions(y[shot, k], self._first.states.cutoff + 2)
+                phi = _functions_at(y[shot, k], self._first.states.cutoff + 2)
                 values.append(np.ascontiguousarray(phi[:-1]))
                 gradients.append(_slopes(phi))
                 left.append(self._take(k, left[-1], values[-1]))
@@ -130,6 +130,17 @@ class SingleShots:
             state, phi, step.index, step.square, ROOTS, step.offsets, step.sizes, step.states.step, out
         )
         return out
+
+
+@numba.njit(cache=True)
+def _functions_at(y, count):  # type: ignore[no-untyped-def]
+    """phi_0 ... phi_{count-1} at one y where there is something to be found."""
+    phi = np.empty(count)
+    phi[0] = np.pi**-0.25 * np.exp(-0.5 * y * y)
+    phi[1] = np.sqrt(2.0) * y * phi[0]
+    for n in range(1, count - 1):
+        phi[n + 1] = np.sqrt(2.0 / (n + 1)) * y * phi[n] - np.sqrt(n / (n + 1)) * phi[n - 1]
+    return phi
 
 
 def _slopes(phi: Array) -> Array:
