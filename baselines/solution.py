@@ -1,83 +1,106 @@
-"""What a solver on a grid hands back, and its form in the results file.
+"""What every solver hands back, and its form in the results file.
 
 Shapes: `N` particles, `D` dimensions, `M` points per coordinate, `T` saved times.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from baselines.grids.product import Array, Box, Wave
-from baselines.observables.moments import WaveObservables
+from dsmsim.config import Config
+from dsmsim.store import provenance, write_results
+
+Group = Mapping[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True)
-class SplitStepSolution:
+class Solution:
     """The evolution at the saved times.
 
     Attributes:
         times: (T,).
-        positions: grid points along each axis, D arrays (M,).
-        densities: one-body density at them, averaged over particles, D arrays (T, M).
-        observables: moments, energies and norm (`baselines.observables.moments`).
-        box, points, dt: of the grid, and the longest step taken.
-        method: name and order of the composition.
-        edge_probability: largest probability ever found in the outer 1/32 of the box at one end.
-        momentum_edge_probability: the same of the outer 1/16 of the wavenumbers.
-        error_estimate: how much the last refinements of time step and grid changed means (in standard
-            deviations), variances (relative) and densities (L1), the worst over times; NaN where nothing was
-            refined.
-        converged: whether that is below the tolerance.
-        psi: (T, M, ..., M) where it was asked for.
+        groups: `observables`, `density`, `correlations`, `momentum`, `velocity_fields` of the results file
+            (`dsmsim.store.schema`), as far as the solver has them.
+        how: how the numbers were obtained, the attributes of every group: text, numbers and truth values.
+            Always there: `method` (text), `error_estimate` (the worst over times of what the last refinements
+            changed: NaN where nothing was refined) and its parts `error_variance` (relative) and
+            `error_density` (L1), `tolerance`, `converged` (whether the result can be trusted to that
+            tolerance) and `warning` (why not and what to change; empty otherwise). Where there is an edge:
+            `edge_probability`, the largest found there.
     """
 
     times: Array
-    positions: list[Array]
-    densities: list[Array]
-    observables: WaveObservables
+    groups: Mapping[str, Group]
+    how: Mapping[str, Any]
+
+    @property
+    def error_estimate(self) -> float:
+        """The worst over observables and times; NaN where nothing was refined."""
+        return float(self.how["error_estimate"])
+
+    @property
+    def converged(self) -> bool:
+        """Whether the result can be trusted to its tolerance."""
+        return bool(self.how["converged"])
+
+    @property
+    def warning(self) -> str:
+        """Why the result cannot be trusted, and what to change; empty where it can."""
+        return str(self.how["warning"])
+
+    def write(self, config: Config, out: Path, started: float) -> Path:
+        """Write `out/results.h5`, with its directory; the path of that file.
+
+        Args:
+            config: the input that was solved.
+            out: the directory.
+            started: `time.time()` at the start, for the provenance.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        directory = Path(out)
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / "results.h5"
+        attributes: dict[str, dict[str, Any]] = {group: dict(self.how) for group in self.groups}
+        attributes["provenance"] = provenance(config, started=started)
+        write_results(path, self.groups, attributes)
+        return path
+
+
+@dataclass(frozen=True)
+class GridSolution(Solution):
+    """A solution on one product grid for the whole wave function.
+
+    Attributes:
+        box, points, dt: of the grid, and the longest step taken.
+        psi: (T, M, ..., M) where it was asked for.
+    """
+
     box: Box
     points: int
     dt: float
-    method: str
-    edge_probability: float
-    momentum_edge_probability: float
-    error_estimate: float = math.nan
-    converged: bool = False
     psi: Wave | None = None
 
     @property
     def x(self) -> Array:
         """Grid points along the first axis (M,)."""
-        return self.positions[0]
+        return np.asarray(self.groups["density"]["x"])
 
     @property
     def density(self) -> Array:
         """One-body density along the first axis (T, M)."""
-        return self.densities[0]
+        return np.asarray(self.groups["density"]["density"])
 
-    def results(self) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
-        """Groups `observables` and `density` of the results file."""
-        shape = self.observables.mean.shape
-        observables = {"time": self.times, "particle": np.arange(shape[1]), "axis": np.arange(shape[2])}
-        density = {"time": self.times, "x": self.x, "density": self.density}
-        for name, positions, values in zip("yz", self.positions[1:], self.densities[1:], strict=False):
-            density |= {name: positions, f"density_{name}": values}
-        return {"observables": observables | self.observables.as_dict(), "density": density}
-
-    def attributes(self) -> dict[str, Any]:
-        """How the numbers were obtained."""
-        return {
-            "method": self.method,
-            "points": self.points,
-            "dt": self.dt,
-            "box_low": [low for low, _ in self.box],
-            "box_high": [high for _, high in self.box],
-            "error_estimate": self.error_estimate,
-            "converged": self.converged,
-            "edge_probability": self.edge_probability,
-            "momentum_edge_probability": self.momentum_edge_probability,
-        }
+    @property
+    def densities(self) -> list[Array]:
+        """One-body density along each axis: D arrays (T, M)."""
+        density = self.groups["density"]
+        names = ("density", "density_y", "density_z")
+        return [np.asarray(density[name]) for name in names if name in density]

@@ -155,7 +155,7 @@ def trap_at(system: System, t: float) -> tuple[Array, Array]:
     moment = torch.tensor(t, dtype=torch.float64)
     omega, center = (
         np.broadcast_to(
-            np.asarray(torch.as_tensor(trap.at(name, moment)), dtype=np.float64), system.dimensions
+            np.asarray(trap.at(name, moment), dtype=np.float64), system.dimensions
         )
         for name in ("omega", "center")
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from dsmsim import __version__
 from dsmsim.errors import ConfigError, DsmsimError
@@ -44,17 +45,17 @@ def root(
 @app.command()
 def run(input_file: InputFile, out: OutPath = None, overwrite: Overwrite = False) -> None:
     """Train, sample, measure, compare and draw. Start it plainly, or with mpirun, srun or torchrun."""
-    from dsmsim import methods
+    from dsmsim.methods import runs
 
-    methods.run(input_file, out, overwrite)
+    runs.run(input_file, out, overwrite)
 
 
 @app.command()
 def resume(directory: RunPath) -> None:
     """Continue a run that was stopped, from its newest valid checkpoint, on any number of ranks."""
-    from dsmsim import methods
+    from dsmsim.methods import runs
 
-    methods.resume(directory)
+    runs.resume(directory)
 
 
 @app.command()
@@ -63,15 +64,14 @@ def check(
     ranks: Annotated[int, typer.Option(min=1, help="ranks that the run will have")] = 1,
     out: OutPath = None,
 ) -> None:
-    """Check an input and print the plan: parameters, memory, work, and the files that will be written."""
-    from dsmsim import methods
-    from dsmsim.config import load_config, make_plan
-    from dsmsim.terminal import plan_table, report_console
+    """Check an input and print the plan: parameters, memory, work, files, and what references will cost."""
+    from dsmsim.methods import runs
+    from dsmsim.terminal import plan_table, references_table, report_console
 
-    config = load_config(input_file)
-    if methods.has_functions(config):  # only they need torch here, which takes seconds to load
-        methods.require_physics(config)
-    report_console().print(plan_table(make_plan(config, ranks), out or Path("runs") / input_file.stem))
+    plan, chosen = runs.check(input_file, ranks)
+    console = report_console()
+    console.print(plan_table(plan, out or Path("runs") / input_file.stem))
+    console.print(references_table(chosen.rows, chosen.notes))
 
 
 @app.command()
@@ -95,9 +95,20 @@ def init(
     typer.echo(f"wrote {file}: edit it, then `dsmsim check {file}` and `dsmsim run {file}`")
 
 
-@app.command()
+class BaselineCommand(TyperCommand):
+    """A command whose help ends with the names of the installed baselines, looked up only for it."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from dsmsim.methods.installed import baseline_names
+
+        self.epilog = f"Installed baselines: {', '.join(baseline_names())}"
+        super().format_help(ctx, formatter)
+
+
+@app.command(cls=BaselineCommand)
 def baseline(
-    name: Annotated[str, typer.Argument(help="split_step, or any installed method")],
+    name: Annotated[str, typer.Argument(help="name of an installed baseline, such as exact", metavar="NAME")],
     input_file: InputFile,
     out: OutPath = None,
     overwrite: Overwrite = False,
@@ -106,36 +117,36 @@ def baseline(
 
     Baselines run in one process: under a launcher the first rank works and the others leave at once.
     """
-    from dsmsim import methods
-    from dsmsim.config import load_config
-    from dsmsim.parallel import launch_environment
-    from dsmsim.store import RunDirectory
+    from dsmsim.methods import runs
+    from dsmsim.store import read_results
+    from dsmsim.terminal import report_console, solution_table
 
-    solve = methods.baseline(name)
-    config = load_config(input_file)
-    if launch_environment().rank != 0:
+    results = runs.solve_baseline(name, input_file, out, overwrite)
+    if results is None:
         return
-    directory = out or Path("runs") / f"{input_file.stem}-{name}"
-    places = RunDirectory.create(directory, overwrite)
-    solve(config, directory)
-    typer.echo(f"results   {places.results}")
+    how = read_results(results).attributes.get("observables", {})
+    report_console().print(solution_table(name, how))
+    typer.echo(f"results   {results}")
 
 
 @app.command()
 def compare(
-    directory: RunPath,
-    reference: Annotated[Path, typer.Argument(help="another run's directory, or its results.h5")],
+    path: Annotated[
+        Path, typer.Argument(help="directory of a run or baseline, or a results.h5", metavar="A")
+    ],
+    reference: Annotated[
+        Path,
+        typer.Argument(help="the same, or closed_form: the exact solution of the problem of A", metavar="B"),
+    ],
 ) -> None:
-    """Errors of one run against another, for instance against a baseline."""
+    """Errors of one result against another, for instance of a run against a baseline."""
     from rich.markup import escape
 
-    from dsmsim.analysis import compare as compare_results
     from dsmsim.analysis import errors_table
-    from dsmsim.store import read_results
+    from dsmsim.methods.comparing import compare_files
     from dsmsim.terminal import report_console
 
-    found = [path / "results.h5" if path.is_dir() else path for path in (directory, reference)]
-    errors = compare_results(*(read_results(path).results for path in found))
+    errors = compare_files(path, reference)
     report_console().print(errors_table(errors, reference=escape(str(reference))))
 
 
@@ -151,21 +162,34 @@ def plot(directory: RunPath) -> None:
 def main() -> None:
     """Entry point of the console script: errors become one message and their exit code."""
     sys.path.insert(0, os.getcwd())  # a user's own potential may be a module in the current directory
+    first = _is_first()
     try:
-        app(prog_name="dsmsim")  # also under `mpirun python -m dsmsim.cli`
+        # wrong usage is told by the first rank only; the others get it as an exception or a code
+        code = app(prog_name="dsmsim", standalone_mode=first)  # also under `mpirun python -m dsmsim.cli`
+        if code:
+            _leave(int(code))
     except DsmsimError as error:
         _complain(str(error))
         _leave(error.exit_code)
     except KeyboardInterrupt:
         _complain("interrupted")
         _leave(130)
+    except Exception as error:
+        # the class of wrong usage has another home in every version of typer
+        if first or not hasattr(error, "format_message"):
+            raise
+        _leave(int(getattr(error, "exit_code", 2)))
+
+
+def _is_first() -> bool:
+    from dsmsim.parallel import launch_environment
+
+    return launch_environment().rank == 0
 
 
 def _complain(message: str) -> None:
     """Print an error once, whatever the number of ranks that found it."""
-    from dsmsim.parallel import launch_environment
-
-    if launch_environment().rank == 0:
+    if _is_first():
         print(f"dsmsim: {message}", file=sys.stderr)
 
 

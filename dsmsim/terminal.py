@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from dsmsim.config import Plan
+from dsmsim.config import Plan, shown_size
 
 LINE_EVERY = 5.0  # seconds between progress lines where no bar is drawn
 LOG_WIDTH = 120  # columns where the output is no terminal: a log has no edge that a table must be cut at
@@ -104,18 +104,46 @@ def plan_table(plan: Plan, directory: Path) -> Group:
     work.add_row("residual points per rank", f"{plan.points_per_rank:,}")
     work.add_row("network evaluations per epoch", f"{plan.network_evaluations:,}")
     work.add_row("multiply-adds per epoch", f"{plan.multiply_adds:.3g}")
-    work.add_row("memory of the largest rank", f"about {_size(plan.memory.total)}")
+    work.add_row("memory of the largest rank", f"about {shown_size(plan.memory.total)}")
     files = Table(title=f"Files in {escape(str(directory))}", title_justify="left")
     for column in ("file", "size", "what"):
         files.add_column(column, justify="right" if column == "size" else "left")
     for file in plan.files:
-        files.add_row(file.path, "" if file.size is None else _size(file.size), file.meaning)
+        files.add_row(file.path, "" if file.size is None else shown_size(file.size), file.meaning)
     return Group(work, files, *(f"[yellow]warning:[/yellow] {escape(text)}" for text in plan.warnings))
 
 
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000.0:
-            return f"{count:.3g} {unit}"
-        count /= 1000.0
-    return f"{count:.3g} TB"
+def references_table(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> Group:
+    """The references of a run: name, method, size, memory and time of each, and what else is to be said."""
+    table = Table(title="References", title_justify="left")
+    for column in ("name", "method", "points", "memory", "one core"):
+        table.add_column(column, justify="left" if column in ("name", "method") else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return Group(*([table] if rows else []), *map(escape, notes))
+
+
+# attributes of a solution in the order shown, with what they are
+_HOW = {
+    "error_estimate": "error estimate, the worst observable",
+    "error_variance": "  of the variance, relative",
+    "error_density": "  of the density, L1",
+    "tolerance": "tolerance",
+    "edge_probability": "probability at the edge of the grid",
+    "seconds": "seconds",
+}
+
+
+def solution_table(name: str, how: Mapping[str, Any]) -> Group:
+    """How a baseline came to its numbers, and how far they can be trusted: from their attributes."""
+    table = Table(title=f"Solution by {escape(name)}", title_justify="left", show_header=False)
+    table.add_column("what", no_wrap=True)
+    table.add_column("value", justify="right")
+    table.add_row("method", escape(str(how.get("method", name))))
+    for key, what in _HOW.items():
+        if isinstance(how.get(key), int | float):
+            table.add_row(what, f"{float(how[key]):.3g}")
+    warning = str(how.get("warning", ""))
+    if not how.get("converged", True) and not warning:
+        warning = "the error estimate is not below the tolerance, or there is none: do not trust this result"
+    return Group(table, *([f"[bold red]not converged:[/bold red] {escape(warning)}"] if warning else []))

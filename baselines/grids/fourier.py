@@ -59,7 +59,6 @@ class Propagator:
         self.system = system
         self.grid = grid
         self.composition = composition
-        self._kinetic = system.hbar / (2.0 * system.mass) * grid.wavenumber_squared
         self._static = grid.potential(system, 0.0) if system.is_static else None
         self._factors: dict[tuple[str, float], Wave] = {}
 
@@ -85,7 +84,7 @@ class Propagator:
         drifts, kicks = self.composition.drifts, self.composition.kicks
         reached = list(itertools.accumulate(drifts))
         wave = scipy.fft.fftn(psi, overwrite_x=True)
-        wave *= self._drift(drifts[0] * step)
+        self._drift(wave, drifts[0] * step)
         for index in range(steps):
             for stage, kick in enumerate(kicks):
                 psi = scipy.fft.ifftn(wave, overwrite_x=True)
@@ -94,11 +93,27 @@ class Propagator:
                 last = stage == len(kicks) - 1
                 # the last drift of a step and the first of the next are one
                 joined = last and index < steps - 1
-                wave *= self._drift((drifts[-1] + drifts[0] if joined else drifts[stage + 1]) * step)
+                self._drift(wave, (drifts[-1] + drifts[0] if joined else drifts[stage + 1]) * step)
         return np.asarray(scipy.fft.ifftn(wave, overwrite_x=True))
 
-    def _drift(self, length: float) -> Wave:
-        return self._kept("drift", length, lambda: np.exp(-1j * length * self._kinetic))
+    def _drift(self, wave: Wave, length: float) -> None:
+        """Apply D to the transform in place, as a factor for half of the coordinates and one for the rest.
+
+        Both stay in cache, where a factor for the whole grid would be read from memory.
+        """
+        coordinates = self.grid.coordinates
+        half = (coordinates + 1) // 2
+        wave *= self._kept("first", length, lambda: self._phase(range(half), length))
+        if coordinates > half:
+            wave *= self._kept("rest", length, lambda: self._phase(range(half, coordinates), length))
+
+    def _phase(self, coordinates: range, length: float) -> Wave:
+        """exp(-i length hbar k^2/(2 mass)) of some coordinates, shaped to broadcast."""
+        grid = self.grid
+        total = np.zeros((1,) * grid.coordinates)
+        for coordinate in coordinates:
+            total = total + grid.along(grid.wavenumbers(coordinate % grid.dimensions) ** 2, coordinate)
+        return np.asarray(np.exp(-1j * length * self.system.hbar / (2.0 * self.system.mass) * total))
 
     def _kick(self, length: float, t: float) -> Wave:
         if self._static is None:

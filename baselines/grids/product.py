@@ -11,8 +11,8 @@ psi (M, ..., M) with n dimensions.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -83,38 +83,35 @@ class Grid:
         shape = [-1 if k == coordinate else 1 for k in range(self.coordinates)]
         return cast(Values, values.reshape(shape))
 
-    @cached_property
-    def wavenumber_squared(self) -> Array:
-        """|k|^2 over all coordinates, in the order of the Fourier transform."""
-        total = np.zeros(self.shape)
-        for coordinate in range(self.coordinates):
-            total += self.along(self.wavenumbers(coordinate % self.dimensions) ** 2, coordinate)
-        return total
-
-    @cached_property
-    def configurations(self) -> torch.Tensor:
-        """All points of the grid as a batch (M^n, n)."""
+    def batches(self) -> Iterator[torch.Tensor]:
+        """All points of the grid in their order, as batches (B, n) of at most `ROWS` rows."""
+        size = self.points**self.coordinates
         axes = [self.positions(k % self.dimensions) for k in range(self.coordinates)]
-        mesh = np.meshgrid(*axes, indexing="ij")
-        return torch.from_numpy(np.stack([part.reshape(-1) for part in mesh], axis=-1))
+        for start in range(0, size, ROWS):
+            index = np.unravel_index(np.arange(start, min(start + ROWS, size)), self.shape)
+            columns = [axis[place] for axis, place in zip(axes, index, strict=True)]
+            yield torch.from_numpy(np.stack(columns, axis=-1))
 
     def potential(self, system: System, t: float) -> Array:
         """V at all points at time t."""
-        rows = torch.split(self.configurations, ROWS)
+        return self.values(lambda x: system.potential(x, x.new_full((x.shape[0], 1), t)))
+
+    def values(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Array:
+        """A function of batches (B, n), values (B,), at all points."""
         with torch.no_grad():
-            parts = [system.potential(x, x.new_full((x.shape[0], 1), t)) for x in rows]
-        return torch.cat(parts).numpy().reshape(self.shape)
+            parts = [function(x).numpy() for x in self.batches()]
+        return np.concatenate(parts).reshape(self.shape)
 
     def initial_wave(self, initial: InitialState) -> Wave:
         """psi_0 = sqrt(rho_0) e^{i S_0}, with norm 1 on the grid."""
         with torch.no_grad():
             parts = [
-                (initial.log_density(x), initial.phase(x)) for x in torch.split(self.configurations, ROWS)
+                np.exp(0.5 * initial.log_density(x).numpy() + 1j * initial.phase(x).numpy())
+                for x in self.batches()
             ]
-        log_density = torch.cat([part[0] for part in parts]).numpy()
-        phase = torch.cat([part[1] for part in parts]).numpy()
-        psi = np.exp(0.5 * log_density + 1j * phase).reshape(self.shape)
-        return np.asarray(psi / np.sqrt(self.norm(psi)))
+        psi = np.concatenate(parts).reshape(self.shape)
+        psi /= np.sqrt(self.norm(psi))
+        return psi
 
     def norm(self, psi: Wave) -> float:
         """Integral of |psi|^2."""
@@ -160,9 +157,17 @@ class Grid:
         return np.asarray(ends.max(axis=0))
 
     def momentum_edge_probability(self, psi: Wave) -> float:
-        """Probability in the outer 1/16 of the wavenumbers that the grid can tell apart, the worst one."""
-        power = np.abs(scipy.fft.fftn(psi)) ** 2
+        """Probability in the outer 1/16 of the wavenumbers that the grid can tell apart, the worst axis.
+
+        Of the first particle: all bosons have the same.
+        """
         low = max(1, self.points // 32)
         middle = self.points // 2
-        ones = np.array(self.marginals(power / power.sum()))
-        return float(ones[:, middle - low : middle + low + 1].sum(axis=1).max())
+        worst = 0.0
+        for axis in range(self.dimensions):
+            power = np.abs(scipy.fft.fft(psi, axis=axis))
+            power *= power
+            others = tuple(k for k in range(self.coordinates) if k != axis)
+            one = power.sum(axis=others)
+            worst = max(worst, float(one[middle - low : middle + low + 1].sum() / one.sum()))
+        return worst

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,19 @@ from scipy.signal import resample
 
 from baselines.grids.fourier import BLANES_MOAN, COMPOSITIONS, STRANG, Composition, Propagator
 from baselines.grids.product import Array, Box, Grid, Wave
-from baselines.observables.moments import WaveObservables, observe, stack
-from baselines.solution import SplitStepSolution
+from baselines.observables.grid_groups import GridRecorder
+from baselines.observables.two_body import where_it_is
+from baselines.solution import GridSolution
+from dsmsim.config import Config
 from dsmsim.system import InitialState, System
 
-MOST_POINTS = 1 << 23
-# of one evolution: points times kicks (a minute of one core)
-MOST_WORK = 5e8
+# of one evolution: points times kicks, about six minutes of one core
+MOST_WORK = 4e9
+# a state that needs more is singular
+MOST_PER_COORDINATE = 1 << 16
+# at the peak: the wave function, its transform and its gradient, up to three phases of V, V itself, and what
+# the observables need
+BYTES_PER_POINT = 180
 # how often the edge is looked at, at least
 EDGE_CHECKS = 50
 
@@ -50,6 +56,7 @@ class Outgrown(Exception):
 class Problem:
     """What does not change from one attempt to the next."""
 
+    config: Config
     system: System
     initial: InitialState
     times: Array
@@ -60,6 +67,9 @@ class Problem:
     # whether the box, and the spacing, are the user's wish, whatever reaches their ends
     fixed_box: bool
     fixed_points: bool
+    fixed_dt: bool
+    # bytes that an evolution may use
+    memory: int
 
 
 def intervals(problem: Problem) -> Iterator[tuple[float, float]]:
@@ -80,23 +90,27 @@ def _stages(problem: Problem, dt: float) -> Iterator[tuple[float, float, int]]:
             yield start + (stop - start) * first / steps, until, last - first
 
 
-def run(problem: Problem, grid: Grid, dt: float, composition: Composition) -> SplitStepSolution:
-    """One evolution at fixed grid and step.
+def run(
+    problem: Problem,
+    grid: Grid,
+    dt: float,
+    composition: Composition,
+    shown: tuple[float, float] | None = None,
+) -> GridSolution:
+    """One evolution at fixed grid and step; `shown` is the part of the first axis for correlations.
 
     Raises:
         Unresolved, Outgrown: more than `edge_limit` reached the end of the grid in k or in x.
     """
     propagator = Propagator(problem.system, grid, composition)
+    recorder = GridRecorder(problem.config, problem.system, grid, problem.times, shown=shown)
     psi = grid.initial_wave(problem.initial)
     worst, momentum, longest = 0.0, 0.0, 0.0
-    saved: list[WaveObservables] = []
-    densities: list[list[Array]] = []
     waves: list[Wave] = []
 
     def look(t: float) -> None:
         nonlocal worst, momentum
-        probability = np.abs(psi) ** 2 * grid.cell
-        edges = grid.edge_probability(probability)
+        edges = grid.edge_probability(np.abs(psi) ** 2 * grid.cell)
         worst = max(worst, float(edges.max()))
         momentum = max(momentum, grid.momentum_edge_probability(psi))
         # a cut at the edge of the box makes large wavenumbers, a coarse grid scatters into the whole box: the
@@ -106,9 +120,8 @@ def run(problem: Problem, grid: Grid, dt: float, composition: Composition) -> Sp
         if worst > problem.edge_limit and not problem.fixed_box:
             # the other end may be just about to be reached
             raise Outgrown(edges > 1e-2 * problem.edge_limit)
-        if len(saved) < problem.times.size and t == problem.times[len(saved)]:
-            saved.append(observe(grid, problem.system, psi, propagator.potential(t)))
-            densities.append(grid.densities(probability))
+        if recorder.is_next(t):
+            recorder.record(t, psi, propagator.potential(t))
             if problem.keep_psi:
                 waves.append(psi.copy())
 
@@ -117,34 +130,66 @@ def run(problem: Problem, grid: Grid, dt: float, composition: Composition) -> Sp
         longest = max(longest, (stop - start) / steps)
         psi = propagator.advance(psi, start, stop, steps)
         look(stop)
-    return SplitStepSolution(
+    how = {
+        "method": f"Fourier split step, {composition.name}, order {composition.order}",
+        "points": grid.points,
+        "dt": longest,
+        "box_low": [low for low, _ in grid.box],
+        "box_high": [high for _, high in grid.box],
+        "edge_probability": worst,
+        "momentum_edge_probability": momentum,
+    }
+    return GridSolution(
         times=problem.times,
-        positions=[grid.positions(axis) for axis in range(grid.dimensions)],
-        densities=[np.array(series) for series in zip(*densities, strict=True)],
-        observables=stack(saved),
+        groups=recorder.groups(),
+        how=how,
         box=grid.box,
         points=grid.points,
         dt=longest,
-        method=f"Fourier split step, {composition.name}, order {composition.order}",
-        edge_probability=worst,
-        momentum_edge_probability=momentum,
         psi=np.array(waves) if problem.keep_psi else None,
     )
 
 
-def _change(before: SplitStepSolution, after: SplitStepSolution) -> float:
-    """The largest change of means, variances and densities between two runs in the same box."""
-    old, new = before.observables, after.observables
-    width = np.sqrt(new.variance)
-    changes = [
-        float(np.max(np.abs(new.mean - old.mean) / width)),
-        float(np.max(np.abs(new.variance - old.variance) / new.variance)),
-    ]
+@dataclass(frozen=True)
+class Change:
+    """What one refinement changed, or several together: the worst over times.
+
+    Attributes:
+        mean: in standard deviations.
+        variance: relative.
+        density: L1.
+    """
+
+    mean: float = 0.0
+    variance: float = 0.0
+    density: float = 0.0
+
+    @property
+    def worst(self) -> float:
+        """Of the three."""
+        return max(self.mean, self.variance, self.density)
+
+    def __add__(self, other: Change) -> Change:
+        return Change(self.mean + other.mean, self.variance + other.variance, self.density + other.density)
+
+
+UNKNOWN = Change(math.nan, math.nan, math.nan)
+MISSED = Change(math.inf, math.inf, math.inf)
+
+
+def change_between(before: GridSolution, after: GridSolution) -> Change:
+    """The change of means, variances and densities between two runs in the same box."""
+    old, new = before.groups["observables"], after.groups["observables"]
+    densities = []
     for axis, (low, high) in enumerate(after.box):
         shown = resample(before.densities[axis], after.points, axis=1)
         distance = np.abs(after.densities[axis] - shown).sum(axis=1) * (high - low) / after.points
-        changes.append(float(distance.max()))
-    return max(changes)
+        densities.append(float(distance.max()))
+    return Change(
+        mean=float(np.max(np.abs(new["mean"] - old["mean"]) / np.sqrt(new["variance"]))),
+        variance=float(np.max(np.abs(new["variance"] - old["variance"]) / new["variance"])),
+        density=max(densities),
+    )
 
 
 @dataclass
@@ -152,76 +197,149 @@ class Refinement:
     """Halves the step and adds points, each until it no longer matters.
 
     Steps start second order. Where halving them once is not enough, fourth order takes over: saved times
-    often force steps that are short enough for the cheaper product.
+    often force steps that are short enough for the cheaper product. What the user gave stays: the error of a
+    given step is what half of it changes, that of a given number of points what half as many more change, or
+    fewer where there is no room for more. Where both were given, nothing is measured.
     """
 
     problem: Problem
     tolerance: float
-    fixed_dt: bool
     order: int | None
     progress: Progress
+    # where the last attempt had particles, which the next one stores correlations for
+    _shown: tuple[float, float] | None = field(default=None, init=False)
 
-    def solve(self, box: Box, points: int, dt: float) -> SplitStepSolution:
+    def solve(self, box: Box, points: int, dt: float) -> GridSolution:
         """The solution in this box, with its error estimate.
 
         Raises:
             Unresolved, Outgrown: the grid is too coarse, the box too small.
         """
+        problem, self._shown = self.problem, None
         self.composition = COMPOSITIONS[self.order or 2]
         self.solution = self._attempt(box, points, dt)
-        time_error = space_error = 0.0
+        if problem.fixed_dt and problem.fixed_points:
+            return self._marked(UNKNOWN)
+        time_error = space_error = Change()
         settled = False
         while not settled:
-            time_error = 0.0 if self.fixed_dt else self._refine(self._half_step)
+            if not problem.fixed_dt:
+                time_error = self._refine(self._half_step)
             points = self.solution.points
-            space_error = 0.0 if self.problem.fixed_points else self._refine(self._more_points)
+            if not problem.fixed_points:
+                space_error = self._refine(self._more_points)
+                if space_error is MISSED:
+                    # no room for more points: what fewer change is an upper limit
+                    space_error = self._against(_fewer(points), self.solution.dt)
             # a grid that had to grow twice may show time errors that the coarse one hid
-            settled = self.fixed_dt or self.solution.points <= _more(points)
-        error = time_error + space_error
-        refined = not (self.fixed_dt and self.problem.fixed_points)
-        return replace(
-            self.solution,
-            error_estimate=error if refined else math.nan,
-            converged=refined and error <= self.tolerance,
-        )
+            settled = problem.fixed_dt or self.solution.points <= _more(points)
+        if problem.fixed_dt:
+            time_error = self._against(self.solution.points, 0.5 * self.solution.dt)
+        if problem.fixed_points:
+            space_error = self._against(self._affordable(), self.solution.dt)
+        return self._marked(time_error + space_error)
 
-    def _refine(self, finer: Callable[[], SplitStepSolution | None]) -> float:
+    def _marked(self, error: Change) -> GridSolution:
+        """The solution with its error and, where it cannot be trusted, with a warning."""
+        how = dict(self.solution.how)
+        warning = self._warning(error, how["edge_probability"], how["momentum_edge_probability"])
+        how |= {
+            "error_estimate": error.worst,
+            "error_mean": error.mean,
+            "error_variance": error.variance,
+            "error_density": error.density,
+            "tolerance": self.tolerance,
+            "converged": not warning,
+            "warning": warning,
+        }
+        return replace(self.solution, how=how)
+
+    def _warning(self, error: Change, edge: float, momentum: float) -> str:
+        found = []
+        if edge > self.problem.edge_limit:
+            found.append(
+                f"a probability of {edge:.2g} reached the edge of the box: raise baselines.split_step.extent"
+            )
+        if momentum > self.problem.edge_limit:
+            found.append(
+                f"a probability of {momentum:.2g} has wavenumbers that the grid can hardly tell apart: raise "
+                "baselines.split_step.grid"
+            )
+        if math.isnan(error.worst):
+            found.append(
+                'grid and dt were given, so that no error was measured: write "auto" for one of them'
+            )
+        elif error.worst > self.tolerance:
+            found.append(
+                f"the error estimate, {error.worst:.2g}, is above the tolerance, {self.tolerance:.2g}: leave "
+                'grid and dt at "auto", shorten the time, or use another method'
+            )
+        return "; ".join(found)
+
+    def _refine(self, finer: Callable[[], GridSolution | None]) -> Change:
         """Apply `finer` until the change is below half the tolerance; the last change."""
-        change = math.inf
-        while change > 0.5 * self.tolerance:
+        change = MISSED
+        while change.worst > 0.5 * self.tolerance:
             after = finer()
             if after is None:
                 return change
-            change = _change(self.solution, after)
-            self.progress(f"{after.method}, {after.points} points, dt {after.dt:.3g}: change {change:.2g}")
-            missed = change > 0.5 * self.tolerance
+            change = self._compare(self.solution, after)
+            missed = change.worst > 0.5 * self.tolerance
             if missed and self.order is None and self.composition is STRANG and finer == self._half_step:
                 self.composition = BLANES_MOAN
                 after = self._attempt(after.box, after.points, 2.0 * after.dt)
             self.solution = after
         return change
 
-    def _half_step(self) -> SplitStepSolution | None:
+    def _compare(self, before: GridSolution, after: GridSolution) -> Change:
+        change = change_between(before, after)
+        self.progress(
+            f"{after.how['method']}, {after.points} points, dt {after.dt:.3g}: change {change.worst:.2g}"
+        )
+        return change
+
+    def _half_step(self) -> GridSolution | None:
         return self._finer(self.solution.points, 0.5 * self.solution.dt)
 
-    def _more_points(self) -> SplitStepSolution | None:
+    def _more_points(self) -> GridSolution | None:
         return self._finer(_more(self.solution.points), self.solution.dt)
 
-    def _finer(self, points: int, dt: float) -> SplitStepSolution | None:
+    def _finer(self, points: int, dt: float) -> GridSolution | None:
         """None where it would cost too much: the error estimate then says how far this came."""
         if too_costly(self.problem, points, dt, self.composition):
             self.progress(f"{points} points, dt {dt:.3g}: too costly, stopping here")
             return None
         return self._attempt(self.solution.box, points, dt)
 
-    def _attempt(self, box: Box, points: int, dt: float) -> SplitStepSolution:
+    def _affordable(self) -> int:
+        """Another number of points, larger if there is room."""
+        more = _more(self.solution.points)
+        full = too_costly(self.problem, more, self.solution.dt, self.composition)
+        return _fewer(self.solution.points) if full else more
+
+    def _against(self, points: int, dt: float) -> Change:
+        """What another run, which may fail, differs by."""
+        try:
+            return self._compare(self.solution, self._attempt(self.solution.box, points, dt))
+        except (Unresolved, Outgrown):
+            return MISSED
+
+    def _attempt(self, box: Box, points: int, dt: float) -> GridSolution:
         grid = Grid(box, points, self.problem.system.particles)
-        return run(self.problem, grid, dt, self.composition)
+        found = run(self.problem, grid, dt, self.composition, self._shown)
+        self._shown = where_it_is(found.x, found.density)
+        return found
 
 
 def too_costly(problem: Problem, points: int, dt: float, composition: Composition) -> bool:
+    """Whether an evolution needs more memory or more work than is allowed."""
     size = int(points**problem.system.coordinates)
-    return size > MOST_POINTS or size * problem.end / dt * len(composition.kicks) > MOST_WORK
+    work = size * problem.end / dt * len(composition.kicks)
+    return points > MOST_PER_COORDINATE or size * BYTES_PER_POINT > problem.memory or work > MOST_WORK
+
+
+def _fewer(points: int) -> int:
+    return max(8, int(points / 1.5))
 
 
 def _more(points: int) -> int:

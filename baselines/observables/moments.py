@@ -14,8 +14,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import scipy.fft
+import torch
 
-from baselines.grids.product import Array, Grid, Wave
+from baselines.grids.product import ROWS, Array, Grid, Wave
 from dsmsim.system import System
 
 
@@ -29,9 +30,12 @@ class WaveObservables:
     center_of_mass_mean: Array
     center_of_mass_variance: Array
     energy: Array
+    energy_kinetic: Array
     energy_kinetic_osmotic: Array
     energy_kinetic_current: Array
     energy_potential: Array
+    energy_trap: Array
+    energy_interaction: Array
     norm: Array
 
     def as_dict(self) -> dict[str, Array]:
@@ -39,27 +43,87 @@ class WaveObservables:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def observe(grid: Grid, system: System, psi: Wave, potential: Array) -> WaveObservables:
-    """The observables of psi (M, ..., M) in the potential (M, ..., M) of its moment, per norm."""
-    density = np.abs(psi) ** 2
-    norm = float(density.sum() * grid.cell)
-    probability = density * (grid.cell / norm)
+class PotentialParts:
+    """Energies in the one-body potentials and in the pair interaction.
+
+    All bosons are in the same state, so the density of the first and that of the first two say it all: the
+    potentials are needed on the grids of one and of two particles only.
+    """
+
+    def __init__(self, system: System, grid: Grid) -> None:
+        self.system = system
+        self.one = Grid(grid.box, grid.points, 1)
+        self.two = Grid(grid.box, grid.points, 2)
+        self._static: tuple[Array, Array | None] | None = None
+
+    def energies(self, t: float, probability: Array) -> tuple[float, float]:
+        """Trap and interaction energy at time t for the probability (M, ..., M) of each point."""
+        trap, pair = self._values(t)
+        particles, dimensions = self.system.particles, self.system.dimensions
+        others = tuple(range(2 * dimensions, particles * dimensions))
+        two = probability.sum(axis=others)
+        of_trap = particles * float(np.vdot(two.sum(axis=tuple(range(dimensions, two.ndim))), trap))
+        if pair is None:
+            return of_trap, 0.0
+        return of_trap, 0.5 * particles * (particles - 1) * float(np.vdot(two, pair))
+
+    def _values(self, t: float) -> tuple[Array, Array | None]:
+        if self._static is not None:
+            return self._static
+        system, dimensions = self.system, self.system.dimensions
+
+        def trap(x: torch.Tensor) -> torch.Tensor:
+            clock = x.new_full((x.shape[0],), t)
+            return sum((term.value(x, clock) for term in system.terms.values()), torch.zeros_like(clock))
+
+        values: tuple[Array, Array | None] = self.one.values(trap), None
+        interaction = system.interaction
+        if interaction is not None and system.particles > 1:
+
+            def pair(x: torch.Tensor) -> torch.Tensor:
+                clock = x.new_full((x.shape[0],), t)
+                return interaction.value(x[:, :dimensions] - x[:, dimensions:], clock)
+
+            values = values[0], self.two.values(pair)
+        if system.is_static:
+            self._static = values
+        return values
+
+
+def observe(
+    grid: Grid, system: System, parts: PotentialParts, t: float, psi: Wave, potential: Array
+) -> tuple[WaveObservables, Array]:
+    """The observables of psi (M, ..., M), per norm, and the probability of every point (M, ..., M).
+
+    Args:
+        parts: of this system on this grid.
+        t: the moment.
+        psi, potential: (M, ..., M), at that moment.
+    """
+    norm = grid.norm(psi)
+    probability = np.abs(psi)
+    probability *= probability
+    probability *= grid.cell / norm
     mean, covariance = grid.moments(probability)
-    kinetic, osmotic = _kinetic(grid, system, psi, density)
-    kinetic, osmotic = kinetic / norm, osmotic / norm
-    potential_energy = float((probability * potential).sum())
-    return WaveObservables(
+    kinetic, osmotic = (energy / norm for energy in _kinetic(grid, system, psi))
+    potential_energy = float(np.vdot(probability, potential))
+    trap, interaction = parts.energies(t, probability)
+    found = WaveObservables(
         mean=mean,
         variance=np.einsum("iia->ia", covariance).copy(),
         covariance=covariance,
         center_of_mass_mean=mean.mean(axis=0),
         center_of_mass_variance=covariance.mean(axis=(0, 1)),
         energy=np.array(kinetic + potential_energy),
+        energy_kinetic=np.array(kinetic),
         energy_kinetic_osmotic=np.array(osmotic),
         energy_kinetic_current=np.array(kinetic - osmotic),
         energy_potential=np.array(potential_energy),
+        energy_trap=np.array(trap),
+        energy_interaction=np.array(interaction),
         norm=np.array(norm),
     )
+    return found, probability
 
 
 def stack(states: Sequence[WaveObservables]) -> WaveObservables:
@@ -68,11 +132,11 @@ def stack(states: Sequence[WaveObservables]) -> WaveObservables:
     return WaveObservables(**{name: np.array([getattr(state, name) for state in states]) for name in names})
 
 
-def _kinetic(grid: Grid, system: System, psi: Wave, density: Array) -> tuple[float, float]:
+def _kinetic(grid: Grid, system: System, psi: Wave) -> tuple[float, float]:
     """Kinetic energy and its osmotic part, not divided by the norm."""
     unit = grid.particles * system.hbar**2 / (2.0 * system.mass) * grid.cell
-    # below this density the ratio is rounding noise, and contributes nothing
-    floor = 1e-30 * float(density.max())
+    # below this modulus the ratio is rounding noise, and contributes nothing
+    floor = 1e-15 * float(np.abs(psi).max())
     total, osmotic = 0.0, 0.0
     # bosons: every particle has the same kinetic energy as the first, whose coordinates come first
     for axis in range(grid.dimensions):
@@ -80,8 +144,12 @@ def _kinetic(grid: Grid, system: System, psi: Wave, density: Array) -> tuple[flo
         slope *= grid.along(1j * grid.wavenumbers(axis), axis)
         slope = scipy.fft.ifft(slope, axis=axis, overwrite_x=True)
         total += unit * float(np.vdot(slope, slope).real)
-        radial = psi.real * slope.real + psi.imag * slope.imag
-        osmotic += unit * float(
-            np.divide(radial**2, density, where=density > floor, out=np.zeros_like(density)).sum()
-        )
+        # a part at a time: the ratio needs several arrays
+        flat, other = psi.reshape(-1), slope.reshape(-1)
+        for start in range(0, flat.size, ROWS):
+            value, change = flat[start : start + ROWS], other[start : start + ROWS]
+            size = np.abs(value)
+            radial = value.real * change.real + value.imag * change.imag
+            ratio = np.divide(radial, size, where=size > floor, out=np.zeros_like(size))
+            osmotic += unit * float(np.vdot(ratio, ratio))
     return total, osmotic

@@ -8,6 +8,9 @@ deviation over the trials):
     variance_error     |s - s_true| / s_true at each time, all samples together
     density_l1         int |rho_1 - rho_1_true| dx at each time, one-body density along the first axis
 
+The distances of correlations and momentum densities are in `correlations_error`, those of learnt velocities
+in `fields_error`.
+
 With several trials, E_m_all, E_v_all and E_m_abs_all are the same numbers of all samples together.
 
 `*_floor` is the sampling floor, the same number for exact, independent samples, as many as the run had. For
@@ -29,8 +32,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline, PchipInterpolator, make_interp_spline
+from scipy.interpolate import PchipInterpolator, make_interp_spline
 
+from dsmsim.analysis.correlations_error import correlation_errors
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
 from dsmsim.system import closed_form
@@ -43,7 +47,9 @@ ZERO_MEAN = 1e-6  # of the standard deviation: a mean that small at all times is
 MEAN_ABSOLUTE = float(np.sqrt(2.0 / np.pi))  # E|z| of a standard normal z
 
 
-def compare(results: Results, reference: Results) -> dict[str, NDArray[Any]]:
+def compare(
+    results: Results, reference: Results, how: Mapping[str, Any] | None = None
+) -> dict[str, NDArray[Any]]:
     """The results group `errors/<reference>`: arrays over `time`, and scalars as arrays of shape ().
 
     Times of the run beyond the end of the reference are left out; between its times the reference is
@@ -53,7 +59,9 @@ def compare(results: Results, reference: Results) -> dict[str, NDArray[Any]]:
         results: at least `observables` with mean and variance; by_trial arrays and standard errors are used
             where they are.
         reference: the same groups; a density without `outside` holds point values, one with it averages over
-            cells.
+            cells. Correlations and momentum densities are compared where both have them.
+        how: attributes of the reference's observables: what a solver says of its own error is kept beside
+            the distances, as `reference_*`.
 
     Raises:
         ConfigError: if the two are not about the same particles, or have no time in common.
@@ -77,7 +85,25 @@ def compare(results: Results, reference: Results) -> dict[str, NDArray[Any]]:
         density, more = _density_errors(results, reference, inside)
         errors["density_l1"] = density
         scalars |= more
-    return errors | {name: np.asarray(value, dtype=np.float64) for name, value in scalars.items()}
+    scalars |= correlation_errors(results, reference)
+    errors |= {name: np.asarray(value, dtype=np.float64) for name, value in scalars.items()}
+    return errors | _own_error(how or {})
+
+
+# what a reference says of itself: attribute by name in the group of errors
+_OWN = {
+    "reference_error": "error_estimate",
+    "reference_error_variance": "error_variance",
+    "reference_error_density": "error_density",
+    "reference_tolerance": "tolerance",
+}
+
+
+def _own_error(how: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    if "error_estimate" not in how:
+        return {}
+    found = {name: np.asarray(float(how[attribute])) for name, attribute in _OWN.items() if attribute in how}
+    return found | {"reference_converged": np.asarray(int(bool(how.get("converged", False))))}
 
 
 def closed_form_results(
@@ -122,12 +148,13 @@ def closed_form_like(config: Config, results: Results) -> dict[str, dict[str, ND
 def cell_averages(density: Group, centers: Array) -> Array:
     """(times of `density`, C) averages of its one-body density over equidistant cells with these centres.
 
-    Point values are integrated as a cubic spline, averages over other cells through their running sum.
+    Point values are integrated as a spline of fifth order, averages over other cells through their running
+    sum.
     """
     edges, x = cell_edges(centers), density["x"]
     values = np.asarray(density["density"], dtype=np.float64)
     if "outside" not in density:
-        spline = CubicSpline(x, values, axis=1)
+        spline = make_interp_spline(x, values, k=min(5, len(x) - 1), axis=1)
         cumulative = spline.antiderivative()(np.clip(edges, x[0], x[-1]))
     elif len(x) == len(centers) and np.allclose(x, centers, rtol=0.0, atol=1e-9 * (edges[1] - edges[0])):
         return values
@@ -260,7 +287,8 @@ def _density_errors(
     times = results["observables"]["time"][inside]
     width = float(np.diff(cell_edges(run["x"]))[0])
     p_true = at_times(truth["time"], cell_averages(truth, run["x"]), times) * width
-    p_run = np.asarray(run["density"], dtype=np.float64)[inside] * width
+    # of a solver on a grid the point values, of samples the averages they are
+    p_run = cell_averages(run, run["x"])[inside] * width
     # everything beyond the cells counts as one more cell
     beyond = np.abs(p_run.sum(1) - p_true.sum(1))
     l1 = np.abs(p_run - p_true).sum(1) + beyond

@@ -30,7 +30,7 @@ Group = Mapping[str, NDArray[Any]]
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#999999"
-REFERENCE_STYLES = (
+REFERENCE_STYLES: tuple[dict[str, Any], ...] = (
     {"color": BLACK, "linestyle": "--"},
     {"color": VERMILION, "linestyle": ":"},
     {"color": GREEN, "linestyle": "-."},
@@ -72,7 +72,7 @@ def density_figure(run: RunToPlot) -> Figure | None:
     if true is not None:
         maps += [(name, true), ("run minus reference", mine - true)]
     shown = x[np.max(mine, axis=0) > FAINT * mine.max()]
-    figure = _figure(run, 3.6 * max(len(maps), 2), 5.8)
+    figure = empty_figure(run, 3.6 * max(len(maps), 2), 5.8)
     upper, lower = figure.subfigures(2, 1, height_ratios=[1.1, 1.0], squeeze=False)[:, 0]
     _maps(upper, time, x, maps, (shown[0], shown[-1]))
     _snapshots(lower.subplots(1, 3, sharex=True, sharey=True), density, name, true, (shown[0], shown[-1]))
@@ -128,7 +128,7 @@ def moments_figure(run: RunToPlot) -> Figure | None:
         return None
     time, dimensions = group["time"], group["mean"].shape[2]
     rows = 3 if run.references else 2
-    figure = _figure(run, max(4.8 * dimensions, 5.5), 2.1 * rows + 0.6)
+    figure = empty_figure(run, max(4.8 * dimensions, 5.5), 2.1 * rows + 0.6)
     axes = figure.subplots(rows, dimensions, sharex=True, squeeze=False)
     labels = ("mean (length)", "variance (length$^2$)", "relative error of\nthe variance (%)")
     for axis in range(dimensions):
@@ -202,7 +202,7 @@ def training_figure(run: RunToPlot) -> Figure | None:
     ]
     drawn = [(label, [c for c in curves if _positive(group, c[0])]) for label, curves in panels]
     drawn = [panel for panel in drawn if panel[1]]
-    figure = _figure(run, 6.5, 1.2 + 1.5 * (len(drawn) + 1), bands=False)
+    figure = empty_figure(run, 6.5, 1.2 + 1.5 * (len(drawn) + 1), bands=False)
     axes = figure.subplots(
         len(drawn), 1, sharex=True, squeeze=False, height_ratios=[2.2, 1.0, 1.0][: len(drawn)]
     )
@@ -229,7 +229,7 @@ def energy_figure(run: RunToPlot) -> Figure | None:
     if group is None or "energy" not in group:
         return None
     with_center = "center_of_mass_mean" in group
-    figure = _figure(run, 9.0 if with_center else 4.8, 5.6)
+    figure = empty_figure(run, 9.0 if with_center else 4.8, 5.6)
     axes = figure.subplots(2, 2 if with_center else 1, sharex=True, squeeze=False)
     parts = (
         ("energy", "total", BLACK),
@@ -278,7 +278,7 @@ def _center_of_mass(axes: NDArray[Any], run: RunToPlot, group: Group) -> None:
     _room_for_legend(axes[1], ncols=2)
 
 
-def _figure(run: RunToPlot, width: float, height: float, *, bands: bool = True) -> Figure:
+def empty_figure(run: RunToPlot, width: float, height: float, *, bands: bool = True) -> Figure:
     """An empty figure whose title says what was run, and what the bands are if there are any."""
     figure = Figure(figsize=(width, height), layout="constrained")
     config, lines = run.config, []

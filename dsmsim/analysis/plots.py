@@ -1,7 +1,7 @@
-"""Figures of a run as PNG files: density, moments, training, energy.
+"""Figures of a run as PNG files: density, moments, training, energy, pairs, coherence.
 
-matplotlib is loaded only here and in `figures`, only when a figure is asked for, and without pyplot, so
-that no window system and no global state is involved.
+matplotlib is loaded only here, in `figures` and in `correlation_figures`, only when a figure is asked for,
+and without pyplot, so that no window system and no global state is involved.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def plot_run(path: str | Path, out_dir: str | Path | None = None) -> list[Path]:
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("figures need matplotlib: pip install 'dsmsim[plot]'")
-    from dsmsim.analysis import figures
+    from dsmsim.analysis import correlation_figures, figures
 
     directory = RunDirectory(path) if Path(path).is_dir() else RunDirectory(Path(path).parent)
     run = load_run(directory.results if Path(path).is_dir() else Path(path))
@@ -47,6 +47,8 @@ def plot_run(path: str | Path, out_dir: str | Path | None = None) -> list[Path]:
         "moments": figures.moments_figure,
         "training": figures.training_figure,
         "energy": figures.energy_figure,
+        "pairs": correlation_figures.pairs_figure,
+        "coherence": correlation_figures.coherence_figure,
     }
     written = []
     with figures.style():

@@ -1,7 +1,8 @@
 """Errors and checks as tables for the terminal.
 
 Each error stands beside its sampling floor: an error near the floor says that more samples, not more
-training, would lower it.
+training, would lower it. Where the reference is a solver, its own error estimate stands there too: a distance
+near it says nothing about the run.
 """
 
 from __future__ import annotations
@@ -25,10 +26,18 @@ METRICS = {
     "variance_error_mean": "variance, mean relative error over time",
     "density_l1_mean": "density L1, mean over time",
     "density_l1_max": "density L1, largest over time",
+    "pair_density_l1_mean": "two-body density L1, mean over time",
+    "pair_density_l1_max": "two-body density L1, largest over time",
+    "momentum_l1_mean": "momentum density L1, mean over time",
+    "momentum_l1_max": "momentum density L1, largest over time",
+    "occupation_error": "natural occupation, largest difference",
     "E_u": "osmotic velocity, relative L2",
     "E_v_field": "current velocity, relative L2",
 }
 FLOORS = {"variance_error_mean": "variance_error_floor", "density_l1_mean": "density_l1_floor"}
+# the reference's own error of the same kind
+OWN = {name: "reference_error_variance" for name in ("E_v", "E_v_all", "variance_error_mean")}
+OWN |= {name: "reference_error_density" for name in ("density_l1_mean", "density_l1_max")}
 
 
 def errors_table(
@@ -44,7 +53,10 @@ def errors_table(
     table = Table(title=f"Errors against {reference}" if reference else "Errors", title_justify="left")
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("sampling floor", justify="right", no_wrap=True)
+    table.add_column("sampling\nfloor", justify="right", no_wrap=True)
+    own = "reference_error" in errors
+    if own:
+        table.add_column("reference's\nerror", justify="right", no_wrap=True)
     if published:
         table.add_column("published", justify="right", no_wrap=True)
     table.add_column("what")
@@ -52,12 +64,27 @@ def errors_table(
         if name not in errors:
             continue
         value = _number(errors[name])
-        if f"{name}_std" in errors:
-            value += f" ± {_number(errors[f'{name}_std'])}"
+        for spread in (f"{name}_std", f"{name}_stderr"):
+            if spread in errors:
+                value += f" ± {_number(errors[spread])}"
         floor = FLOORS.get(name, f"{name}_floor")
         row = [name, value, _number(errors[floor]) if floor in errors else ""]
+        if own:
+            row.append(_number(errors[OWN[name]]) if OWN.get(name, "") in errors else "")
         table.add_row(*row, *([published.get(name, "")] if published else []), what)
+    if own:
+        table.caption, table.caption_justify = _of_the_reference(errors), "left"
     return table
+
+
+def _of_the_reference(errors: Mapping[str, NDArray[Any]]) -> str:
+    """What the reference says of itself, with rich markup."""
+    estimate = f"its own error estimate is {_number(errors['reference_error'])}"
+    if "reference_tolerance" in errors:
+        estimate += f", its tolerance {_number(errors['reference_tolerance'])}"
+    if errors.get("reference_converged", 0):
+        return f"the reference is converged: {estimate}"
+    return f"[bold red]the reference is NOT converged[/bold red]: {estimate}; trust no distance below that"
 
 
 def checks_table(checks: Sequence[Check] | Mapping[str, NDArray[Any]]) -> Table:

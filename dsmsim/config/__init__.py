@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dsmsim.config.baseline_tables import BaselinesTable
 from dsmsim.config.fields import CheckpointCadence, parse_cadence, parse_duration, per_axis
 from dsmsim.config.load import load_config, parse_config
+from dsmsim.config.memory import shown_size
 from dsmsim.config.model import Config
 from dsmsim.config.plan import Plan, make_plan
 from dsmsim.config.run_tables import (
@@ -21,6 +23,7 @@ from dsmsim.config.system import SystemTable
 from dsmsim.config.template import commented_template
 
 __all__ = [
+    "BaselinesTable",
     "CheckpointCadence",
     "CompareTable",
     "Config",
@@ -41,4 +44,5 @@ __all__ = [
     "parse_config",
     "parse_duration",
     "per_axis",
+    "shown_size",
 ]

@@ -5,18 +5,19 @@ They are kept apart so that the input of a run made on a large machine can still
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 
 from dsmsim.config.checks import problem_at
 from dsmsim.config.interactions import PythonPair
+from dsmsim.config.memory import physical_memory, shown_size
 from dsmsim.config.model import Config
 from dsmsim.config.plan import make_plan
 from dsmsim.config.problems import Problem, listed, nearest, shown
 from dsmsim.config.terms import PythonTerm
 
 CLOSED_FORM = "closed_form"
+OWN_METHOD = "dsm"
 
 
 def environment_problems(config: Config, hosts: int = 1) -> list[Problem]:
@@ -25,16 +26,9 @@ def environment_problems(config: Config, hosts: int = 1) -> list[Problem]:
 
 
 def reference_names() -> list[str]:
-    """The names that compare.with may hold: installed methods and "closed_form"."""
-    return [CLOSED_FORM, *sorted(point.name for point in entry_points(group="dsmsim.methods"))]
-
-
-def physical_memory() -> int | None:
-    """Bytes of memory of this machine, None where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
+    """The names that compare.with may hold: "closed_form" and installed methods besides our own."""
+    installed = {point.name for point in entry_points(group="dsmsim.methods")}
+    return [CLOSED_FORM, *sorted(installed - {OWN_METHOD})]
 
 
 def _references(config: Config) -> Iterator[Problem]:
@@ -94,8 +88,8 @@ def _memory(config: Config, hosts: int) -> Iterator[Problem]:
     yield problem_at(
         config,
         key,
-        f"needs about {_gigabytes(getattr(memory, part))}, {_gigabytes(memory.total)} in all, "
-        f"but the memory here is {_gigabytes(limit)}",
+        f"needs about {shown_size(getattr(memory, part))}, {shown_size(memory.total)} in all, "
+        f"but the memory here is {shown_size(limit)}",
         f"write {name} = {fitting} or less, or {instead}"
         if fitting
         else f"write {instead}, fewer system.particles or a smaller {name}",
@@ -126,7 +120,3 @@ def _largest_that_fits(config: Config, key: str, unit: int, hosts: int, limit: i
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low * unit if low * unit >= 2 else None
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"

@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from dsmsim.config.baseline_tables import BaselinesTable
 from dsmsim.config.checks import cross_problems
 from dsmsim.config.fields import Table
 from dsmsim.config.run_tables import (
@@ -40,6 +41,7 @@ class Config(Table):
     )
     output: OutputTable = Field(default_factory=OutputTable, description="what a run leaves behind")
     compare: CompareTable = Field(default_factory=CompareTable, description="references to compare with")
+    baselines: BaselinesTable = Field(default_factory=BaselinesTable, description="solvers to compare with")
     run: RunTable = Field(default_factory=RunTable, description="the machine")
 
     @model_validator(mode="after")

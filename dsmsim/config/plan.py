@@ -266,6 +266,10 @@ def _files(config: Config, memory: MemoryEstimate) -> tuple[PlannedFile, ...]:
         ),
         PlannedFile("results.h5", "observables, densities, networks", memory.results + parameters * size),
     ]
+    named = config.compare.with_ if isinstance(config.compare.with_, list) else []
+    for name in named:
+        if name != "closed_form":
+            files.append(PlannedFile(f"references/{name}/results.h5", "the same of a reference"))
     if config.output.figures:
         files.append(PlannedFile("figures/", "figures, where matplotlib is installed"))
     return tuple(files)

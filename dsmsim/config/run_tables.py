@@ -202,7 +202,7 @@ class OutputTable(Table):
 def _references(value: object) -> str | list[str]:
     if value == "auto":
         return "auto"
-    fix = 'write "auto", or a list of names, e.g. ["split_step"]'
+    fix = 'write "auto", or a list of names, e.g. ["exact"]'
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         raise broken_rule('must be "auto" or a list of names in quotes', fix)
     if len(set(value)) != len(value):
@@ -216,8 +216,8 @@ class CompareTable(Table):
     with_: Annotated[str | list[str], PlainValidator(_references)] = Field(
         default="auto",
         alias="with",
-        description='"auto": every reference that is exact and cheap here; or a list of methods, '
-        '"closed_form" among them; [] for none',
+        description='"auto": the closed form where there is one, else an exact solver where it is cheap; or '
+        'a list of names: "closed_form", "exact" or any installed method; [] for none',
     )
 
 

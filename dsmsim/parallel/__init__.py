@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsmsim.parallel.environment import LaunchEnvironment, launch_environment
+from dsmsim.parallel.idle_cores import announce_cores, cores_of_this_host
 from dsmsim.parallel.stopping import StopRequest
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ __all__ = [
     "LaunchEnvironment",
     "StopRequest",
     "World",
+    "announce_cores",
     "blocks_of_rank",
+    "cores_of_this_host",
     "launch_environment",
     "random_stream",
     "start",

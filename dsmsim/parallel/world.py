@@ -54,6 +54,7 @@ class World:
         device: where this rank computes, "cpu" or "cuda:i".
         launcher: what started the ranks, "none", "mpirun", "srun" or "torchrun".
         host: name of this rank's host.
+        host_cores: numbers of the processor cores that the ranks of this host may run on, together.
         agreed_errors: types of error that every rank raises at the same place, and that therefore close the
             world in order.
 
@@ -68,6 +69,7 @@ class World:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     launcher: Launcher = "none"
     host: str = ""
+    host_cores: frozenset[int] = frozenset()
     agreed_errors: ClassVar[tuple[type[BaseException], ...]] = (StoppedEarly, DivergedError)
     _cuda_group: dist.ProcessGroup | None = None
     _agreed: BaseException | None = None
@@ -223,6 +225,7 @@ def _settle(
     """Fill in host, device and threads."""
     mine = facts[world.rank]
     here = [fact.rank for fact in facts if fact.host == mine.host]
+    world.host_cores = frozenset().union(*(facts[rank].cores for rank in here))
     world.local_rank = here.index(mine.rank) if environment.local_rank is None else environment.local_rank
     world.local_size = len(here) if environment.local_size is None else environment.local_size
     try:

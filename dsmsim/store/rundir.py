@@ -135,8 +135,6 @@ class RunDirectory:
             yield from self.path.glob(f".{file.name}.*.tmp")
         yield from checkpoint_files(self.checkpoints)
         yield from self.checkpoints.glob(".ckpt-*.h5.*.tmp")
-        yield from self.references.glob("*.h5")
-        yield from self.references.glob(".*.h5.*.tmp")
         yield from self.references.glob(f"*/{self.results.name}")
         yield from self.references.glob(f"*/.{self.results.name}.*.tmp")
         for pattern in _FIGURES:

@@ -1,9 +1,9 @@
 """The one catalogue of results.h5: which group holds which variable, over which dimensions, in which unit.
 
-Units are words of the input's own system (hbar and mass are given in [system]): `time`, `length`, `energy`.
-They are no names that netCDF readers take for dates. Every variable NAME may have a NAME_stderr beside it,
-its standard error, with the same dimensions and units. A dimension's coordinate is the variable of the same
-name.
+Units are words of the input's own system (hbar and mass are given in [system]): `time`, `length`, `energy`,
+`momentum`. They are no names that netCDF readers take for dates. Every variable NAME may have a NAME_stderr
+beside it, its standard error, with the same dimensions and units. A dimension's coordinate is the variable of
+the same name.
 
 `model/...` holds the networks: arrays of any name and shape, in nested groups.
 """
@@ -43,8 +43,12 @@ _PARTICLE = Variable(("particle",), "1", "particle", "int")
 _AXIS = Variable(("axis",), "1", "Cartesian axis", "int")
 
 
+_X_PRIME = Variable(("x_prime",), "length", "second position along x")
+_X_X = ("time", "x", "x_prime")
+
+
 def _position(axis: str) -> Variable:
-    return Variable((axis,), "length", f"centre of the histogram cell along {axis}")
+    return Variable((axis,), "length", f"position along {axis}, of a histogram the centre of the cell")
 
 
 def _density(axis: str) -> Variable:
@@ -71,7 +75,10 @@ _OBSERVABLES = {
     "energy": Variable(("time",), "energy", "total energy"),
     "energy_kinetic_osmotic": Variable(("time",), "energy", "kinetic energy of the osmotic velocity"),
     "energy_kinetic_current": Variable(("time",), "energy", "kinetic energy of the current velocity"),
-    "energy_potential": Variable(("time",), "energy", "potential energy"),
+    "energy_kinetic": Variable(("time",), "energy", "kinetic energy"),
+    "energy_potential": Variable(("time",), "energy", "potential energy, trap and interaction"),
+    "energy_trap": Variable(("time",), "energy", "energy in the one-body potentials"),
+    "energy_interaction": Variable(("time",), "energy", "energy of the pair interaction"),
     "norm": Variable(("time",), "1", "norm of the state"),
     "mean_by_trial": Variable(("trial", *_PER_AXIS), "length", "mean position in each trial"),
     "variance_by_trial": Variable(
@@ -90,6 +97,43 @@ _DENSITY = {
     "outside": _outside("x"),
     "outside_y": _outside("y"),
     "outside_z": _outside("z"),
+}
+
+_CORRELATIONS = {
+    "time": _TIME,
+    "x": _position("x"),
+    "x_prime": _X_PRIME,
+    "pair_density": Variable(_X_X, "1/length^2", "two-body density along x, of integral 1"),
+    "g2": Variable(_X_X, "1", "pair correlation g2, 1 for independent particles"),
+    "density_matrix_re": Variable(_X_X, "1/length", "one-body density matrix along x, real part"),
+    "density_matrix_im": Variable(_X_X, "1/length", "one-body density matrix along x, imaginary part"),
+    "g1_re": Variable(_X_X, "1", "first-order coherence g1, real part"),
+    "g1_im": Variable(_X_X, "1", "first-order coherence g1, imaginary part"),
+    "orbital": Variable(("orbital",), "1", "natural orbital", "int"),
+    "occupation": Variable(("time", "orbital"), "1", "natural occupation, all of them of sum 1"),
+    "natural_orbital_re": Variable(("time", "orbital", "x"), "1/length^0.5", "natural orbital, real part"),
+    "natural_orbital_im": Variable(
+        ("time", "orbital", "x"), "1/length^0.5", "natural orbital, imaginary part"
+    ),
+}
+
+_MOMENTUM = {
+    "time": _TIME,
+    "p": Variable(("p",), "momentum", "momentum hbar k along x"),
+    "momentum_density": Variable(
+        ("time", "p"), "1/momentum", "one-body momentum density along x, of integral 1"
+    ),
+}
+
+_PER_CONFIGURATION = ("time", "configuration", "particle", "axis")
+_VELOCITY_FIELDS = {
+    "time": _TIME,
+    "configuration": Variable(("configuration",), "1", "configuration drawn from |psi|^2", "int"),
+    "particle": _PARTICLE,
+    "axis": _AXIS,
+    "position": Variable(_PER_CONFIGURATION, "length", "position"),
+    "osmotic_velocity": Variable(_PER_CONFIGURATION, "length/time", "osmotic velocity u at the position"),
+    "current_velocity": Variable(_PER_CONFIGURATION, "length/time", "current velocity v at the position"),
 }
 
 _TRAINING = {
@@ -137,6 +181,16 @@ _ERRORS = {
     "density_l1_floor": Variable((), "1", "L1 distance of the densities that sampling alone would give"),
     "E_u": Variable((), "1", "relative L2 error of the osmotic velocity, weighted by the density"),
     "E_v_field": Variable((), "1", "relative L2 error of the current velocity, weighted by the density"),
+    "pair_density_l1_max": Variable((), "1", "largest L1 distance of the two-body densities over time"),
+    "pair_density_l1_mean": Variable((), "1", "mean L1 distance of the two-body densities over time"),
+    "momentum_l1_max": Variable((), "1", "largest L1 distance of the momentum densities over time"),
+    "momentum_l1_mean": Variable((), "1", "mean L1 distance of the momentum densities over time"),
+    "occupation_error": Variable((), "1", "largest difference of a natural occupation"),
+    "reference_error": Variable((), "1", "error estimate of the reference itself, the worst observable"),
+    "reference_error_variance": Variable((), "1", "relative error of the reference's variances, its own"),
+    "reference_error_density": Variable((), "1", "L1 error of the reference's density, its own"),
+    "reference_tolerance": Variable((), "1", "error that the reference was asked to stay below"),
+    "reference_converged": Variable((), "1", "1 if the reference's error estimate is small enough", "int"),
     "variance_error": Variable(("time",), "1", "relative error of the variance"),
     "density_l1": Variable(("time",), "1", "L1 distance of the densities"),
 }
@@ -152,6 +206,9 @@ _TRAJECTORIES = {
 CATALOGUE: Mapping[str, Mapping[str, Variable]] = {
     "observables": _OBSERVABLES,
     "density": _DENSITY,
+    "correlations": _CORRELATIONS,
+    "momentum": _MOMENTUM,
+    "velocity_fields": _VELOCITY_FIELDS,
     "training": _TRAINING,
     "checks": _CHECKS,
     "errors/*": _ERRORS,

@@ -66,6 +66,7 @@ def solve(
     input_text: str = "",
     overwrite: bool = False,
     resume: bool = False,
+    prepare: Callable[[World], None] = lambda world: None,
     observer: Callable[[World], Observer] = lambda world: Silent(),
 ) -> int:
     """Run or resume deep stochastic mechanics in the directory `out`, on all ranks that were started.
@@ -74,6 +75,8 @@ def solve(
         input_text: the input file as given, kept in the run's directory.
         overwrite: replace the files of an earlier run in `out`.
         resume: continue from the newest valid checkpoint.
+        prepare: done on rank 0 once the world stands, before anything is written; what it raises of
+            `dsmsim.errors` ends all ranks in order.
         observer: made once the world stands; called on rank 0 only.
 
     Returns:
@@ -85,6 +88,7 @@ def solve(
     started = time.time()
     with ExitStack() as stack:
         world = stack.enter_context(start(config.run.device, config.run.timeout_seconds))
+        world.on_root(lambda: prepare(world))
         run = world.on_root(lambda: _directory(config, out, input_text, overwrite, resume))
         watch = observer(world) if world.rank == 0 else Silent()
         state = new_state(config, world)

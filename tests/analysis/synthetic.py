@@ -53,3 +53,38 @@ def sampled_results(
             x = torch.from_numpy((mean[k] + sigma[k] * noise).reshape(len(noise), -1))
             sums.add(k, trial, x, torch.zeros_like(x), torch.zeros_like(x), float(time))
     return {"observables": sums.observables(), "density": sums.density()}
+
+
+def pairs(
+    x: NDArray[np.float64],
+    p: NDArray[np.float64],
+    times: NDArray[np.float64],
+    correlation: float = 0.3,
+    orbitals: int = 4,
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Groups `correlations` and `momentum` of two particles with a Gaussian pair density."""
+    width = 0.3 * (1.0 + times)
+    a, b = (x / width[:, None] for _ in range(2))
+    exponent = a[:, :, None] ** 2 - 2.0 * correlation * a[:, :, None] * b[:, None, :] + b[:, None, :] ** 2
+    rest = 1.0 - correlation**2
+    area = (2.0 * np.pi * np.sqrt(rest) * width**2)[:, None, None]
+    pair = np.exp(-0.5 * exponent / rest) / area
+    one = np.exp(-0.5 * a**2) / (np.sqrt(2.0 * np.pi) * width[:, None])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        g2 = pair / (one[:, :, None] * one[:, None, :])
+    g2[:, np.abs(x) > 1.2, :] = np.nan
+    spread = 0.5 / width
+    momentum = np.exp(-0.5 * (p / spread[:, None]) ** 2) / (np.sqrt(2.0 * np.pi) * spread[:, None])
+    occupation = np.repeat((1.0 - correlation) * correlation ** np.arange(orbitals)[None], len(times), 0)
+    return {
+        "correlations": {
+            "time": times,
+            "x": x,
+            "x_prime": x,
+            "pair_density": pair,
+            "g2": g2,
+            "orbital": np.arange(orbitals),
+            "occupation": occupation,
+        },
+        "momentum": {"time": times, "p": p, "momentum_density": momentum},
+    }

@@ -14,7 +14,7 @@ import pytest
 import tomli_w
 from matplotlib.image import imread
 from numpy.typing import NDArray
-from synthetic import TIMES, exact_results, moving_gaussian, sampled_results
+from synthetic import TIMES, exact_results, moving_gaussian, pairs, sampled_results
 
 from dsmsim.analysis import plot_run
 from dsmsim.analysis.loading import CLOSED_FORM, load_run
@@ -95,6 +95,36 @@ def test_a_results_file_alone(tmp_path: Path) -> None:
     assert [path.parent for path in written] == [tmp_path / "figures"] * 3
     for path in written:
         content(path)
+
+
+def test_results_of_a_solver(tmp_path: Path) -> None:
+    """No training, no checks, no samples; correlations and momenta instead."""
+    x, p = np.linspace(-2.0, 2.0, 41), np.linspace(-4.0, 4.0, 101)
+    groups = exact_results(moving_gaussian(2)) | pairs(x, p, TIMES[::5])
+    write_results(tmp_path / "results.h5", groups)
+    written = plot_run(tmp_path)
+    assert [path.stem for path in written] == ["density", "moments", "energy", "pairs", "coherence"]
+    sizes = {"pairs": (9.0, 5.6), "coherence": (9.2, 3.9)}
+    for path in written[-2:]:
+        width, height = sizes[path.stem]
+        assert content(path).shape[:2] == (round(150 * height), round(150 * width))
+    # a single particle, at a single time
+    groups = exact_results(moving_gaussian()) | pairs(x, p, TIMES[:1])
+    for name in ("pair_density", "g2"):
+        del groups["correlations"][name]
+    del groups["momentum"]
+    write_results(tmp_path / "results.h5", groups)
+    assert [path.stem for path in plot_run(tmp_path)] == ["density", "moments", "energy", "coherence"]
+
+
+def test_occupations_of_a_reference_are_drawn(tmp_path: Path) -> None:
+    x, p = np.linspace(-2.0, 2.0, 41), np.linspace(-4.0, 4.0, 101)
+    config = moving_gaussian(2)
+    run = new_run(tmp_path / "run", config, exact_results(config) | pairs(x, p, TIMES[::5]))
+    place = run.references / "fock"
+    place.mkdir(parents=True)
+    write_results(place / "results.h5", exact_results(config) | pairs(x, p, TIMES[::5], orbitals=2))
+    assert "coherence" in [path.stem for path in plot_run(run.path)]
 
 
 def test_references_beside_a_run(tmp_path: Path) -> None:

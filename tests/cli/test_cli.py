@@ -102,6 +102,15 @@ def test_wrong_usage(arguments: list[str], words: str) -> None:
     assert "Usage: dsmsim" in outcome.err
 
 
+@needs_mpirun
+@pytest.mark.parametrize("arguments", [["run", "input.toml", "--outt", "x"], ["runn"], ["run"]])
+def test_wrong_usage_is_told_once_by_two_ranks(arguments: list[str]) -> None:
+    done = run_dsmsim(*arguments, launcher=mpirun(2))
+    assert done.returncode == 2
+    assert (done.stdout + done.stderr).count("Usage: dsmsim") == 1
+    assert "Traceback" not in done.stderr
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"system.hbar": -1.0}, "system.hbar = -1.0: must be > 0"),
     ({"system.hbr": 1.0}, "system.hbr = 1.0: unknown key; did you mean system.hbar?"),

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Outcome, call
-from run_files import log_of
+from run_files import finished_run, log_of
 from tiny import tiny_config, write_input
 
-from dsmsim.store import RunDirectory, load_checkpoint, read_results
+from dsmsim.methods.comparing import evaluator
+from dsmsim.store import RunDirectory, load_checkpoint, read_results, write_results
 from dsmsim.training.trained import trained_fields
 
 ONE_BOSON = {"system.particles": 1, "system.interaction": None}
@@ -98,7 +99,10 @@ def test_baseline_and_comparison_with_it(finished: tuple[Path, Outcome], tmp_pat
     exact = tmp_path / "exact"
     outcome = call("baseline", "split_step", file, "--out", exact)
     assert outcome.code == 0, outcome.err
-    assert outcome.out == f"results   {exact / 'results.h5'}\n"
+    assert outcome.out.endswith(f"results   {exact / 'results.h5'}\n")
+    for words in ("Solution by split_step", "Fourier split step", "error estimate", "tolerance"):
+        assert words in outcome.out
+    assert "split_step: " in outcome.err
 
     compared = call("compare", finished[0], exact)
     assert compared.code == 0, compared.err
@@ -113,6 +117,46 @@ def test_baseline_and_comparison_with_it(finished: tuple[Path, Outcome], tmp_pat
     assert refused.code == 2
     assert "--overwrite" in refused.err
     assert call("baseline", "split_step", file, "--out", exact, "--overwrite").code == 0
+
+
+def test_comparison_with_the_closed_form(finished: tuple[Path, Outcome], tmp_path: Path) -> None:
+    """The exact solution of the problem of the first one, whether that is a run or a baseline."""
+    outcome = call("compare", finished[0] / "results.h5", "closed_form")
+    assert outcome.code == 0, outcome.err
+    again, before = metric_rows(outcome.out), metric_rows(finished[1].out)
+    assert again.keys() >= {"E_m", "E_v", "density_l1_mean", "E_u", "E_v_field"}
+    assert again.items() <= before.items()
+    file = write_input(tmp_path / "input.toml")
+    assert call("baseline", "split_step", file, "--out", tmp_path / "exact").code == 0
+    outcome = call("compare", tmp_path / "exact", "closed_form")
+    assert outcome.code == 0, outcome.err
+    assert float(metric_rows(outcome.out)["E_v"]) < 1e-5
+
+
+def test_no_closed_form_to_compare_with(finished: tuple[Path, Outcome], tmp_path: Path) -> None:
+    file = write_input(
+        tmp_path / "input.toml", {"system.interaction": {"kind": "gaussian", "g": 1, "s2": 0.1}}
+    )
+    assert call("baseline", "split_step", file, "--out", tmp_path / "run").code == 0
+    outcome = call("compare", tmp_path / "run", "closed_form")
+    assert outcome.code == 2
+    assert "has no closed form" in outcome.err
+    stored = read_results(finished[0] / "results.h5")
+    write_results(tmp_path / "other.h5", {"observables": stored.results["observables"]})
+    outcome = call("compare", tmp_path / "other.h5", "closed_form")
+    assert outcome.code == 2
+    assert "does not say which problem it solves" in outcome.err
+
+
+def test_networks_of_a_run_at_given_places(finished: tuple[Path, Outcome]) -> None:
+    """At t = 0 the fields are those of the initial state by construction."""
+    evaluate = evaluator(read_results(finished[0] / "results.h5"))
+    x = np.random.default_rng(1).normal(0.2, 0.5, (7, 2, 1))
+    u, v = evaluate(x, 0.0)
+    np.testing.assert_allclose(u, -0.5 / 2.0 * (x - 0.2) / 0.3, rtol=1e-12)
+    assert v.shape == x.shape
+    assert not v.any()
+    assert evaluate(x, 0.7)[1].any()
 
 
 def metric_rows(text: str) -> dict[str, str]:
@@ -192,6 +236,18 @@ def test_reference_of_the_same_problem_is_computed_once(tmp_path: Path) -> None:
     for name in ("E_m", "E_v"):
         found = errors["errors/split_step"][name], errors["errors/closed_form"][name]
         assert float(found[0]) == pytest.approx(float(found[1]), rel=0.05)
+    assert int(errors["errors/split_step"]["reference_converged"]) == 1
+
+
+def test_fields_are_compared_with_a_solver_as_with_the_closed_form(tmp_path: Path) -> None:
+    """At configurations of the true density there, at the run's own samples here: alike for a good run."""
+    changes = {"compare.with": ["split_step", "closed_form"], "train.epochs": 40, "evaluation.samples": 3000}
+    run = finished_run(tmp_path, changes)
+    errors = read_results(run / "results.h5").results
+    for name in ("E_u", "E_v_field"):
+        found = errors["errors/split_step"], errors["errors/closed_form"]
+        assert float(found[0][name]) == pytest.approx(float(found[1][name]), rel=0.25)
+        assert float(found[0][f"{name}_stderr"]) < 0.1 * float(found[0][name])
 
 
 def test_divergence_has_its_exit_code_and_keeps_the_last_good_state(tmp_path: Path) -> None:

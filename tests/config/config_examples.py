@@ -91,6 +91,21 @@ def every_table() -> dict[str, Any]:
         "evaluation": {"samples": 100, "trials": 4, "bins": 16},
         "output": {"checkpoint_every": "20 epochs", "keep": 2, "trajectories": 10, "figures": False},
         "compare": {"with": ["closed_form"]},
+        "baselines": {
+            "memory": "4 GB",
+            "split_step": {"grid": 64, "extent": 3, "dt": 0.01, "order": 4, "tolerance": 1e-6},
+            "crank_nicolson": {
+                "grid": 65,
+                "extent": 3.0,
+                "dt": 1e-3,
+                "space_order": 2,
+                "time_order": 2,
+                "tolerance": 1e-2,
+            },
+            "relative_grid": {"spacing": 0.1, "dt": 0.01, "tolerance": 1e-5},
+            "fock": {"cutoff": 40, "basis": "lab", "tolerance": 1e-5},
+            "exact": {"tolerance": 1e-3},
+        },
         "run": {"device": "cpu", "time_limit": "2 h", "timeout": "30 s"},
     }
 

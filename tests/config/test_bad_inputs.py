@@ -405,7 +405,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     # the installation and the machine
     ({"compare.with": ["close_form"]}, "compare.with", "is not installed", 'did you mean "closed_form"?'),
-    ({"compare.with": "closed_form"}, "compare.with", "a list of names", '["split_step"]'),
+    ({"compare.with": "closed_form"}, "compare.with", "a list of names", '["exact"]'),
     ({"compare.with": ["closed_form", "closed_form"]}, "compare.with", "stand once", '"auto"'),
     (
         {"train": BATCH | {"points": 64 * 10**9}},
@@ -415,7 +415,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     ({"network.width": 10**6}, "network.width", "the memory here is", "write width ="),
     ({"time.steps": 10**13}, "time.steps", "the memory here is", "write steps ="),
-    ({"system.particles": 10**15}, "GB in all", "the memory here is", "fewer"),
+    ({"system.particles": 10**15}, "TB in all", "the memory here is", "fewer"),
 ]
 
 

@@ -36,6 +36,8 @@ def test_all_are_there() -> None:
     assert {path.stem for path in INPUTS} >= {
         "two_bosons",
         "three_bosons",
+        "four_bosons",
+        "five_bosons",
         "oscillator_zero_phase",
         "oscillator_phase",
         "oscillator_3d",
@@ -46,7 +48,10 @@ def test_all_are_there() -> None:
     }
 
 
-@pytest.mark.parametrize(("name", "particles"), [("two_bosons", 2), ("three_bosons", 3)])
+BOSONS = [("two_bosons", 2), ("three_bosons", 3), ("four_bosons", 4), ("five_bosons", 5)]
+
+
+@pytest.mark.parametrize(("name", "particles"), BOSONS)
 def test_published_bosons(name: str, particles: int) -> None:
     config = load_config(FOLDER / f"{name}.toml")
     assert (config.system.particles, config.system.hbar, config.system.mass) == (particles, 0.1, 1.0)
@@ -54,6 +59,23 @@ def test_published_bosons(name: str, particles: int) -> None:
     assert config.system.interaction == GaussianPair(kind="gaussian", g=1.0, s2=0.1)
     assert isinstance(config.initial, TrapGroundState)
     assert config.time.end == 1.0
+
+
+@pytest.mark.parametrize("name", ["four_bosons", "five_bosons"])
+def test_more_bosons_are_three_bosons_with_an_exact_reference(name: str) -> None:
+    path = FOLDER / f"{name}.toml"
+    config, three = load_config(path), load_config(FOLDER / "three_bosons.toml")
+    assert config.compare.with_ == ["exact"]
+    assert f"dsmsim baseline exact inputs/{path.name}" in header(path)
+    same = {"title", "system", "compare"}
+    assert config.model_dump(exclude=same) == three.model_dump(exclude=same)
+    rest = config.system.hbar / (2 * config.system.mass * config.system.particles)
+    assert f"hbar / (2 m omega N) = {rest:g} " in header(path)
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
+def test_references_are_chosen_by_the_program(path: Path) -> None:
+    assert load_config(path).compare.with_ in ("auto", ["exact"])
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def test_physics_hash_knows_physics_only() -> None:
         ("time.steps", 8),
         ("network.frame", "comoving"),
         ("train", {"epochs": 100, "warmup": 5}),
+        ("baselines", {"memory": "1 GB", "fock": {"cutoff": 30}}),
     ):
         assert parse_config(changed(two_bosons(), path, value)).physics_hash() == reference
     for path, value in (

@@ -165,6 +165,8 @@ def test_files_and_warnings() -> None:
     paths = [file.path for file in plan.files]
     assert paths == ["input.toml", "resolved.toml", "log.jsonl", "checkpoints/ckpt-NNNNNN.h5", "results.h5"]
     assert all(file.meaning for file in plan.files)
+    named = make_plan(build(compare={"with": ["closed_form", "split_step"]})).files
+    assert "references/split_step/results.h5" in [file.path for file in named]
     assert "figures/" in [file.path for file in make_plan(build()).files]
     assert any("equivariant" in warning for warning in make_plan(build(network__kind="sorted")).warnings)
     full = make_plan(build(network={"width": 16, "tensor": {"rank": 16}}))

@@ -48,7 +48,7 @@ def test_it_loads_from_a_file(tmp_path: Path) -> None:
 
 def test_what_is_switched_on_besides_the_system_is_the_default() -> None:
     config = parse_config(tomllib.loads(commented_template()))
-    for name in ("network", "sampler", "train", "evaluation", "output", "compare", "run"):
+    for name in ("network", "sampler", "train", "evaluation", "output", "compare", "baselines", "run"):
         assert getattr(config, name) == type(getattr(config, name))()
 
 
@@ -66,7 +66,7 @@ def test_every_key_stands_there_with_its_meaning(table: type[Table]) -> None:
 def test_every_table_was_found() -> None:
     names = {table.__name__ for table in all_tables()}
     assert {"TensorTable", "PythonPair", "ProductState", "LatticeTerm", "Quench", "RunTable"} <= names
-    assert len(blocks()) == 5 + 2 + 3 + 2 + 1
+    assert len(blocks()) == 5 + 2 + 3 + 2 + 1 + 5
 
 
 @pytest.mark.parametrize("block", blocks(), ids=lambda block: block.split("\n")[0][:50])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.split_step import SplitStepSolution, evolve
+from baselines.split_step import GridSolution, evolve
 from dsmsim.config import Config, parse_config
 from dsmsim.system import closed_form
 
@@ -79,7 +79,7 @@ def test_order_in_dt_of_the_exact_moments(order: int) -> None:
     errors = []
     for count in CASES[order]:
         solution = evolve(config, dt=1.6 / count, order=order, **GRID)
-        errors.append(abs(solution.observables.variance[-1, 0, 0] - expected))
+        errors.append(abs(solution.groups["observables"]["variance"][-1, 0, 0] - expected))
     assert slope(CASES[order], errors) == pytest.approx(order, abs=0.1)
 
 
@@ -104,11 +104,11 @@ def test_packet_agrees_with_the_closed_form() -> None:
     form = closed_form(config)
     assert form is not None
     solution = evolve(config, dt=0.01, order=4, points=128, extent=9.0)
-    found, times = solution.observables, solution.times
-    np.testing.assert_allclose(found.mean, form.mean(times), atol=1e-8)
-    np.testing.assert_allclose(found.variance, form.variance(times), atol=1e-8)
-    np.testing.assert_allclose(found.energy, form.energy(), rtol=1e-8)
-    np.testing.assert_allclose(found.norm, 1.0, atol=1e-12)
+    found, times = solution.groups["observables"], solution.times
+    np.testing.assert_allclose(found["mean"], form.mean(times), atol=1e-8)
+    np.testing.assert_allclose(found["variance"], form.variance(times), atol=1e-8)
+    np.testing.assert_allclose(found["energy"], form.energy(), rtol=1e-8)
+    np.testing.assert_allclose(found["norm"], 1.0, atol=1e-12)
     variance, mean = form.variance(times)[:, 0], form.mean(times)[:, 0]
     exact = np.exp(-((solution.x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
     np.testing.assert_allclose(solution.density, exact, atol=1e-8)
@@ -122,11 +122,11 @@ def test_packet_agrees_with_the_closed_form() -> None:
 )
 def test_norm_energy_and_symmetry(order: int, interaction: dict[str, Any]) -> None:
     solution = evolve(bosons(interaction), points=48, extent=4.0, dt=0.005, order=order, keep_psi=True)
-    found = solution.observables
-    np.testing.assert_allclose(found.norm, 1.0, atol=1e-12)
-    np.testing.assert_allclose(found.energy, found.energy[0], rtol=2e-4 if order == 2 else 1e-9)
-    parts = found.energy_kinetic_osmotic + found.energy_kinetic_current + found.energy_potential
-    np.testing.assert_allclose(parts, found.energy, rtol=1e-12)
+    found = solution.groups["observables"]
+    np.testing.assert_allclose(found["norm"], 1.0, atol=1e-12)
+    np.testing.assert_allclose(found["energy"], found["energy"][0], rtol=2e-4 if order == 2 else 1e-9)
+    parts = found["energy_kinetic_osmotic"] + found["energy_kinetic_current"] + found["energy_potential"]
+    np.testing.assert_allclose(parts, found["energy"], rtol=1e-12)
     assert solution.psi is not None
     np.testing.assert_allclose(solution.psi, np.swapaxes(solution.psi, 1, 2), atol=1e-12)
 
@@ -136,14 +136,14 @@ def test_kinetic_energies_of_a_moving_packet() -> None:
     config = packet()
     form = closed_form(config)
     assert form is not None
-    solution: SplitStepSolution = evolve(config, dt=0.01, order=4, points=128, extent=9.0)
+    solution: GridSolution = evolve(config, dt=0.01, order=4, points=128, extent=9.0)
     step = 1e-5
     times = solution.times
     s = form.variance(times)[:, 0, 0]
     s_dot = (form.variance(times + step) - form.variance(times - step))[:, 0, 0] / (2 * step)
     velocity = (form.mean(times + step) - form.mean(times - step))[:, 0, 0] / (2 * step)
-    found = solution.observables
-    np.testing.assert_allclose(found.energy_kinetic_osmotic, 1.0 / (8.0 * s), rtol=1e-8)
+    found = solution.groups["observables"]
+    np.testing.assert_allclose(found["energy_kinetic_osmotic"], 1.0 / (8.0 * s), rtol=1e-8)
     np.testing.assert_allclose(
-        found.energy_kinetic_current, 0.5 * velocity**2 + s_dot**2 / (8.0 * s), rtol=1e-7
+        found["energy_kinetic_current"], 0.5 * velocity**2 + s_dot**2 / (8.0 * s), rtol=1e-7
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,11 @@ def test_broadcast_from_any_root_into_parameters(world: World) -> None:
         parameter = torch.nn.Parameter(torch.full((4,), float(world.rank)))
         world.broadcast_(parameter, root=root)
         assert parameter.tolist() == [float(root)] * 4
+
+
+def test_cores_of_the_host_are_known_to_its_ranks(world: World) -> None:
+    facts = world.broadcast_object(world.gather((world.host, os.sched_getaffinity(0))))
+    assert world.host_cores == set().union(*(cores for host, cores in facts if host == world.host))
 
 
 def test_objects(world: World) -> None:

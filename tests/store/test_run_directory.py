@@ -15,7 +15,6 @@ OWN = [
     "results.h5",
     "report.html",
     "figures/density.png",
-    "references/fock.h5",
     "references/split_step/results.h5",
 ]
 LEFT_BY_KILLED_WRITERS = [
@@ -86,7 +85,7 @@ def test_overwrite_removes_only_its_own_files(tmp_path: Path) -> None:
 
 def test_overwrite_leaves_what_others_put_beside_a_reference(tmp_path: Path) -> None:
     results = [put(tmp_path, f"references/{name}/results.h5") for name in ("fock", "split_step")]
-    names = ["fock/notes.txt", "fock/other.h5", "fock/runs/results.h5", "list.txt"]
+    names = ["fock/notes.txt", "fock/other.h5", "fock/runs/results.h5", "list.txt", "mine.h5"]
     foreign = [put(tmp_path, f"references/{name}") for name in names]
     RunDirectory.create(tmp_path, overwrite=True)
     assert not any(path.exists() for path in results)

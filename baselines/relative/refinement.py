@@ -1,0 +1,410 @@
+"""One evolution on a fixed relative grid, and the refinement of grid and step until neither matters.
+
+The box and the spacing are refined together: a finer grid is wider and has a higher largest wavenumber, so
+that one comparison measures both. Steps are refined on the coarser grid, where they are cheap.
+
+Shapes: `D` dimensions, `n` axes, `T` saved times.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baselines.grids.fourier import BLANES_MOAN, COMPOSITIONS, STRANG, Composition
+from baselines.grids.refinement import MISSED, UNKNOWN, Change
+from baselines.relative.breathing import Breathing
+from baselines.relative.coordinates import Coordinates
+from baselines.relative.dvr import HalfGrid
+from baselines.relative.moments import edge_probability
+from baselines.relative.propagation import Propagator, RelativeGrid
+from baselines.relative.recorder import Lab, Recorder
+from baselines.solution import Solution
+from dsmsim.config import Config
+from dsmsim.system import InitialState, System
+
+Progress = Callable[[str], None]
+
+# how often edges are looked at while a state evolves
+CHECKS = 25
+# of one refinement: the box, and the number of points in it
+WIDER, FINER = 1.08, 1.2
+# of one evolution, about
+MOST_SECONDS = 3600.0
+# floating-point operations and points per second of one core in matrix products and in everything else
+FLOPS, POINTS = 2.5e10, 5e7
+# bytes per number of the state at the peak, in double precision
+BYTES = 200
+
+
+class Missed(Exception):
+    """The state reached the end of the grid in x (`wide`) or in k."""
+
+    def __init__(self, wide: bool, probability: float) -> None:
+        super().__init__()
+        self.wide = wide
+        self.probability = probability
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What does not change from one attempt to the next.
+
+    Attributes:
+        coordinates, frames, lab: of the grids.
+        fixed_spacing, fixed_dt: whether they are the user's wish.
+        fixed_box: whether the box is left as it is, whatever reaches its end.
+        edge_limit: probability that may reach the ends of the grid, in x and in k.
+        first_step: a fraction of the time scale of the motion.
+        memory: bytes that an evolution may use.
+        correlations: whether more than moments and densities is wanted.
+    """
+
+    config: Config
+    system: System
+    initial: InitialState
+    coordinates: Coordinates
+    frames: tuple[Breathing, ...]
+    lab: Lab
+    fixed_spacing: bool
+    fixed_dt: bool
+    fixed_box: bool
+    edge_limit: float
+    first_step: float
+    memory: int
+    single: bool
+    correlations: bool
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """The saved times (T,)."""
+        return self.lab.center.times
+
+    @property
+    def bearable(self) -> float:
+        """Probability at the ends of the grid that makes an evolution useless.
+
+        While the grid is refined a coarse one is of use to compare with.
+        """
+        return self.edge_limit if self.fixed_spacing else math.sqrt(self.edge_limit)
+
+    @property
+    def longest_interval(self) -> float:
+        """Between saved times and breakpoints."""
+        return max((stop - start for start, stop, _ in self.stages(math.inf)), default=1.0)
+
+    def stages(self, dt: float) -> Iterator[tuple[float, float, int]]:
+        """Start, end and number of steps between saved times and breakpoints of V."""
+        last = float(self.times[-1])
+        stops = sorted({0.0, *self.times.tolist(), *self.system.breakpoints})
+        for start, stop in itertools.pairwise(stop for stop in stops if stop <= last):
+            yield start, stop, max(1, math.ceil((stop - start) / dt - 1e-9))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Half widths and points of the grids along the D Cartesian axes."""
+
+    widths: tuple[float, ...]
+    points: tuple[int, ...]
+
+    def finer(self) -> Shape:
+        """One refinement."""
+        points = tuple(math.ceil(FINER * points) for points in self.points)
+        return Shape(tuple(WIDER * width for width in self.widths), points)
+
+    def coarser(self) -> Shape:
+        """A larger spacing in the same box."""
+        return Shape(self.widths, tuple(max(4, math.floor(points / FINER)) for points in self.points))
+
+    def grow(self, wide: bool) -> Shape:
+        """More box of the same spacing, or a smaller spacing in the same box."""
+        points = tuple(math.ceil(1.15 * points) for points in self.points)
+        if not wide:
+            return Shape(self.widths, points)
+        old = zip(self.widths, self.points, points, strict=True)
+        return Shape(tuple(width * after / before for width, before, after in old), points)
+
+    @property
+    def spacing(self) -> float:
+        """The largest."""
+        return max(width / points for width, points in zip(self.widths, self.points, strict=True))
+
+    def grids(self, coordinates: Coordinates) -> tuple[HalfGrid, ...]:
+        """One per axis."""
+        made = [
+            HalfGrid(width / points, points) for width, points in zip(self.widths, self.points, strict=True)
+        ]
+        return tuple(made[coordinates.cartesian(axis)] for axis in range(coordinates.count))
+
+    def size(self, coordinates: Coordinates) -> int:
+        """Numbers in psi."""
+        return int(len(coordinates.sectors) * math.prod(self.points) ** (coordinates.particles - 1))
+
+
+@dataclass(frozen=True)
+class RelativeSolution(Solution):
+    """A solution on a relative grid.
+
+    Attributes:
+        shape, dt: of the grid, and the longest step taken.
+        recorder: of the evolution, with its kept states.
+    """
+
+    shape: Shape
+    dt: float
+    recorder: Recorder
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """Points of the one-body density along the first axis (M,)."""
+        return np.asarray(self.groups["density"]["x"])
+
+    @property
+    def density(self) -> NDArray[np.float64]:
+        """One-body density along the first axis (T, M)."""
+        return np.asarray(self.groups["density"]["density"])
+
+
+def run(problem: Problem, shape: Shape, dt: float, composition: Composition) -> RelativeSolution:
+    """One evolution at fixed grid and step.
+
+    Raises:
+        Missed: more than `edge_limit` reached the end of the grid.
+    """
+    system = problem.system
+    grid = RelativeGrid(problem.coordinates, shape.grids(problem.coordinates), problem.frames)
+    propagator = Propagator(system, grid, composition)
+    kept = min(11, len(problem.times)) * grid.size * (8 if problem.single else 16)
+    keep = problem.correlations and 3 * kept < problem.memory
+    recorder = Recorder(problem.config, system, grid, problem.lab, keep)
+    psi = grid.initial_wave(problem.initial, system, np.complex64 if problem.single else np.complex128)
+    end = float(problem.times[-1])
+    worst, longest, looked = np.zeros(2), 0.0, -math.inf
+    saved = set(problem.times.tolist())
+
+    def look(t: float) -> None:
+        nonlocal worst, looked
+        if t - looked >= end / CHECKS - 1e-12 or t >= end:
+            edges = edge_probability(grid, psi).max(axis=1)
+            worst, looked = np.maximum(worst, edges), t
+            # a cut in x makes large wavenumbers, a coarse grid scatters everywhere: the larger is the cause
+            wide = bool(edges[0] >= edges[1])
+            if (
+                edges.max() > problem.bearable
+                and not problem.fixed_box
+                and (wide or not problem.fixed_spacing)
+            ):
+                raise Missed(wide, float(edges.max()))
+        if t in saved:
+            recorder.record(psi)
+
+    look(0.0)
+    for start, stop, steps in problem.stages(dt):
+        longest = max(longest, (stop - start) / steps)
+        psi = propagator.advance(psi, start, stop, steps)
+        look(stop)
+    how = {
+        "method": f"relative sinc grid, {composition.name}, order {composition.order}",
+        "points": grid.size,
+        "points_per_axis": list(shape.points),
+        "spacing": shape.spacing,
+        "half_width": list(shape.widths),
+        "breathing": not all(frame.is_static for frame in problem.frames),
+        "dt": longest,
+        "edge_probability": float(worst[0]),
+        "momentum_edge_probability": float(worst[1]),
+        "precision": "single" if problem.single else "double",
+    }
+    return RelativeSolution(problem.times, recorder.groups(), how, shape, longest, recorder)
+
+
+def change_between(before: RelativeSolution, after: RelativeSolution) -> Change:
+    """The change of variances and densities; means are exact."""
+    old, new = before.groups["observables"]["variance"], after.groups["observables"]["variance"]
+    densities = []
+    for axis in range(len(after.shape.points)):
+        name = ("density", "density_y", "density_z")[axis]
+        x = after.groups["density"]["xyz"[axis]]
+        apart = np.abs(after.groups["density"][name] - before.groups["density"][name])
+        densities.append(float(apart.sum(axis=1).max() * (x[1] - x[0])))
+    return Change(variance=float(np.max(np.abs(new - old) / new)), density=max(densities))
+
+
+def _times(change: Change, factor: float) -> Change:
+    return Change(change.mean * factor, change.variance * factor, change.density * factor)
+
+
+@dataclass
+class Refinement:
+    """Refines step and grid, each until what is left to gain does not matter.
+
+    The error of a step is Richardson's: what half of it changes, times what the order says. Steps start
+    second order; where that is not enough, whichever order needs fewer kicks takes over (saved times often
+    force steps that are short enough for the second). The error of a grid is the last change, less where
+    changes are seen to fall. What the user gave stays, and its error is what half the step, or a coarser
+    grid, changes. Where both were given, nothing is measured.
+    """
+
+    problem: Problem
+    tolerance: float
+    order: int | None
+    progress: Progress
+
+    def solve(self, shape: Shape, dt: float) -> RelativeSolution:
+        """The solution with its error estimate and its correlations.
+
+        Raises:
+            Missed: the grid is too small or too coarse.
+        """
+        problem = self.problem
+        self.composition = COMPOSITIONS[self.order or 2]
+        self.dt = dt
+        self.solution = self._attempt(shape, dt)
+        if problem.fixed_dt and problem.fixed_spacing:
+            return self._marked(UNKNOWN, UNKNOWN)
+        time_error = self._step()
+        if problem.fixed_spacing:
+            space_error = self._compare(self._attempt(shape.coarser(), self.dt), self.solution)
+        else:
+            space_error = self._grid(time_error)
+        return self._marked(time_error, space_error)
+
+    def _step(self) -> Change:
+        """Choose the step on the present grid, and estimate its error."""
+        if self.problem.fixed_dt:
+            half = self._attempt(self.solution.shape, 0.5 * self.dt)
+            return self._richardson(half)[0]
+        goal = self.tolerance / 3.0
+        while True:
+            if self._too_costly(self.solution.shape, 0.5 * self.dt):
+                return MISSED
+            half = self._attempt(self.solution.shape, 0.5 * self.solution.dt)
+            own, of_half = self._richardson(half)
+            if own.worst <= goal:
+                return own
+            self.solution, self.dt = half, half.dt
+            if of_half.worst <= goal:
+                return of_half
+            self._next_step(goal / of_half.worst)
+            self.solution = self._attempt(self.solution.shape, self.dt)
+
+    def _richardson(self, half: RelativeSolution) -> tuple[Change, Change]:
+        """Errors of the solution and of that with half its step."""
+        change = self._compare(self.solution, half)
+        gain = 2.0**self.composition.order
+        return _times(change, gain / (gain - 1.0)), _times(change, 1.0 / (gain - 1.0))
+
+    def _next_step(self, wanted: float) -> None:
+        """Choose order and step so that the error falls to the fraction `wanted`."""
+        order = self.composition.order
+        self.dt *= 0.9 * wanted ** (1.0 / order)
+        if self.order is not None or self.composition is not STRANG:
+            return
+        # a step of fourth order may be several times longer than the first guess
+        longer = min(4.0 * self.problem.first_step, self.problem.longest_interval)
+        if self._kicks(longer, BLANES_MOAN) < self._kicks(self.dt, STRANG):
+            self.composition, self.dt = BLANES_MOAN, longer
+
+    def _kicks(self, dt: float, composition: Composition) -> int:
+        return len(composition.kicks) * sum(steps for _, _, steps in self.problem.stages(dt))
+
+    def _grid(self, time_error: Change) -> Change:
+        """Refine the grid; the error that is left."""
+        left = 0.9 * self.tolerance - time_error.worst
+        error, before = MISSED, math.inf
+        while error.worst > left or max(self._edges()) > self.problem.edge_limit:
+            finer = self.solution.shape.finer()
+            if self._too_costly(finer, self.dt):
+                self.progress(f"{finer.size(self.problem.coordinates):,} points: too costly, stopping here")
+                return error
+            after = self._attempt(finer, self.dt)
+            change = self._compare(self.solution, after)
+            # changes that fall by a factor r add up to r/(1 - r) of the last; never trust a fall below 1/4
+            fall = max(0.25, change.worst / before)
+            share = min(1.0, fall / (1.0 - fall)) if fall < 1.0 else 1.0
+            error, before = _times(change, share), change.worst
+            self.solution = after
+        return error
+
+    def _edges(self) -> tuple[float, float]:
+        how = self.solution.how
+        return how["edge_probability"], how["momentum_edge_probability"]
+
+    def _marked(self, time_error: Change, space_error: Change) -> RelativeSolution:
+        """The solution with its error and, where it cannot be trusted, with a warning."""
+        error = time_error + space_error
+        warning = self._warning(error)
+        how = {
+            **self.solution.how,
+            "error_estimate": error.worst,
+            "error_mean": error.mean,
+            "error_variance": error.variance,
+            "error_density": error.density,
+            "error_of_step": time_error.worst,
+            "error_of_grid": space_error.worst,
+            "tolerance": self.tolerance,
+            "converged": not warning,
+            "warning": warning,
+        }
+        more, left_out = self.solution.recorder.more_groups()
+        if self.problem.correlations:
+            how["left_out"] = left_out
+        groups = {**self.solution.groups, **more}
+        return replace(self.solution, how=how, groups=groups)
+
+    def _warning(self, error: Change) -> str:
+        found = []
+        edge, momentum = self._edges()
+        if max(edge, momentum) > self.problem.edge_limit:
+            found.append(
+                f"a probability of {edge:.2g} reached the edge of the box, and {momentum:.2g} the largest "
+                "wavenumbers: lower baselines.relative_grid.spacing"
+            )
+        if math.isnan(error.worst):
+            found.append(
+                'spacing and dt were given, so that no error was measured: write "auto" for one of them'
+            )
+        elif error.worst > self.tolerance:
+            found.append(
+                f"the error estimate, {error.worst:.2g}, is above the tolerance, {self.tolerance:.2g}: leave "
+                'spacing and dt at "auto", allow more memory, or shorten the time'
+            )
+        return "; ".join(found)
+
+    def _compare(self, before: RelativeSolution, after: RelativeSolution) -> Change:
+        change = change_between(before, after)
+        self.progress(
+            f"{after.how['method']}, {after.how['points']:,} points, spacing {after.shape.spacing:.3g}, "
+            f"dt {after.dt:.3g}: change {change.worst:.2g}"
+        )
+        return change
+
+    def _too_costly(self, shape: Shape, dt: float) -> bool:
+        problem = self.problem
+        seconds = evolution_seconds(problem, shape, dt, self.composition)
+        memory = evolution_memory(shape.size(problem.coordinates), problem.single)
+        return seconds > MOST_SECONDS or memory > problem.memory
+
+    def _attempt(self, shape: Shape, dt: float) -> RelativeSolution:
+        return run(self.problem, shape, dt, self.composition)
+
+
+def evolution_seconds(problem: Problem, shape: Shape, dt: float, composition: Composition) -> float:
+    """Rough seconds of one evolution on one core."""
+    coordinates = problem.coordinates
+    kicks = len(composition.kicks) * sum(steps for _, _, steps in problem.stages(dt))
+    lines = 8.0 * (coordinates.particles - 1) * sum(shape.points)
+    # a saved state costs about three kicks
+    work = kicks + 3 * len(problem.times)
+    return work * (shape.size(coordinates) * (lines / FLOPS + 1.0 / POINTS) + 2e-4)
+
+
+def evolution_memory(size: int, single: bool) -> int:
+    """Bytes of one evolution at its peak."""
+    return size * BYTES // (2 if single else 1) + 2**26

@@ -1,0 +1,8 @@
+"""What the commands do: run a method, compare with references, draw, and say how good the result is.
+
+installed     methods found through entry points, so that a baseline is added without touching this package
+runs          run, resume, check, baseline: what is done in which order
+references    which references a run has, what they would cost, their results
+cache         references that were computed before
+comparing     errors of one result against another
+"""

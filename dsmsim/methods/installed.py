@@ -1,0 +1,106 @@
+"""The methods that are installed, found through entry points.
+
+    dsmsim.methods        solve(config, out[, progress=]) writes out/results.h5
+    dsmsim.predictions    predict(config), of the same name: what solve would cost, in less than a second
+
+`progress` is called with one line of text at a time. A method without a prediction can still be used; nobody
+then knows beforehand what it costs, or whether it can treat the problem.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dsmsim.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dsmsim.config import Config
+
+METHODS = "dsmsim.methods"
+PREDICTIONS = "dsmsim.predictions"
+OWN_METHOD = "dsm"  # what `dsmsim run` does itself
+
+Progress = Callable[[str], None]
+
+
+class Prediction(Protocol):
+    """What a solution would cost."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method and its variant."""
+
+    @property
+    def points(self) -> str:
+        """Size of the state in words."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes at the peak."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Rough, on one core; None where nobody can tell."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else a user should know."""
+
+
+def method_names() -> list[str]:
+    """Names of the installed methods."""
+    return sorted({entry.name for entry in entry_points(group=METHODS)})
+
+
+def baseline_names() -> list[str]:
+    """Names of the installed methods besides our own."""
+    return [name for name in method_names() if name != OWN_METHOD]
+
+
+def entry_of(name: str, group: str = METHODS) -> EntryPoint | None:
+    """The entry point of this name, None if there is none."""
+    return next(iter(entry_points(group=group, name=name)), None)
+
+
+def baseline(name: str) -> Callable[..., Any]:
+    """The `solve` of a baseline.
+
+    Raises:
+        ConfigError: no such method is installed.
+    """
+    entry = entry_of(name)
+    if entry is None:
+        raise ConfigError(f"baseline {name!r} is not installed; there are: {', '.join(baseline_names())}")
+    solve: Callable[..., Any] = entry.load()
+    return solve
+
+
+def solve_by(name: str, config: Config, out: Path, progress: Progress) -> Path:
+    """Solve the input by a baseline; the path of its results.
+
+    Raises:
+        ConfigError: no such method is installed, or it cannot treat the problem.
+    """
+    solve = baseline(name)
+    if "progress" in inspect.signature(solve).parameters:
+        solve(config, out, progress=progress)
+    else:
+        solve(config, out)
+    return out / "results.h5"
+
+
+def predict(name: str, config: Config) -> Prediction | None:
+    """What a baseline would cost, None where it cannot tell.
+
+    Raises:
+        ConfigError: it cannot treat the problem.
+    """
+    entry = entry_of(name, PREDICTIONS)
+    if entry is None:
+        return None
+    found: Prediction = entry.load()(config)
+    return found

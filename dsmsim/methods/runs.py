@@ -1,0 +1,218 @@
+"""The commands `run`, `resume`, `check` and `baseline`: what is done in which order."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsmsim.config import Config, Plan, load_config, make_plan
+from dsmsim.config.interactions import PythonPair
+from dsmsim.config.terms import PythonTerm
+from dsmsim.errors import ConfigError, StoppedEarly
+from dsmsim.methods.installed import baseline, predict, solve_by
+from dsmsim.methods.references import Choice, choose_references, require_memory
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from rich.console import Console
+
+    from dsmsim.parallel import World
+    from dsmsim.store import RunDirectory
+    from dsmsim.terminal import ProgressWatcher
+
+
+def run(input_file: Path, out: Path | None, overwrite: bool) -> None:
+    """`dsmsim run`: on every rank; rank 0 then compares, draws and reports."""
+    config = load_config(input_file)
+    directory = out or Path("runs") / input_file.stem
+    text = input_file.read_text(encoding="utf-8")
+    _solve_and_report(config, directory, input_text=text, overwrite=overwrite)
+
+
+def resume(directory: Path) -> None:
+    """`dsmsim resume`: continue a run from its newest valid checkpoint, then compare, draw and report."""
+    from dsmsim.store import RunDirectory
+
+    places = RunDirectory.open(directory)
+    config = load_config(places.resolved)
+    text = places.input.read_text(encoding="utf-8") if places.input.is_file() else ""
+    _solve_and_report(config, directory, input_text=text, resume=True)
+
+
+def check(input_file: Path, ranks: int) -> tuple[Plan, Choice]:
+    """`dsmsim check`: what a run of the input costs, and what its references cost.
+
+    Raises:
+        ConfigError: the input is wrong, or a reference cannot treat it or does not fit.
+    """
+    config = load_config(input_file)
+    if has_functions(config):  # only they need torch here, which takes seconds to load
+        require_physics(config)
+    try:
+        return make_plan(config, ranks), choose_references(config)
+    except ConfigError as error:
+        raise ConfigError(f"{input_file}: {error}", key=error.key) from error
+
+
+def solve_baseline(name: str, input_file: Path, out: Path | None, overwrite: bool) -> Path | None:
+    """`dsmsim baseline`: the path of the results on rank 0, None on the others, which have nothing to do.
+
+    Raises:
+        ConfigError: no such method, a wrong input, or one that the method cannot treat or hold.
+    """
+    from dsmsim.parallel import launch_environment
+    from dsmsim.store import RunDirectory
+    from dsmsim.terminal import ProgressWatcher
+
+    baseline(name)
+    config = load_config(input_file)
+    if launch_environment().rank != 0:
+        return None
+    prediction = predict(name, config)
+    if prediction is not None:
+        require_memory(config, name, prediction)
+    directory = out or Path("runs") / f"{input_file.stem}-{name}"
+    RunDirectory.create(directory, overwrite)
+    watcher = ProgressWatcher()
+    return solve_by(name, config, directory, lambda line: watcher.message(f"{name}: {line}"))
+
+
+def has_functions(config: Config) -> bool:
+    """Whether the potential calls functions of the user."""
+    terms = [*config.system.one_body_terms().values(), config.system.interaction]
+    return any(isinstance(term, PythonTerm | PythonPair) for term in terms)
+
+
+def require_physics(config: Config) -> None:
+    """Build potential and initial state once, so that a user's function fails before ranks and files exist.
+
+    Raises:
+        ConfigError: a function of the input cannot be imported, called or differentiated.
+    """
+    from dsmsim.system import build_initial, build_system
+
+    build_system(config)
+    build_initial(config)
+
+
+def _solve_and_report(config: Config, directory: Path, **options: Any) -> None:
+    """Train on all ranks; then rank 0 computes the references on the cores that the others leave."""
+    from dsmsim.parallel import World, announce_cores, cores_of_this_host
+    from dsmsim.terminal import ProgressWatcher
+    from dsmsim.training.dsm import solve
+
+    require_physics(config)
+    if config.network.kind == "sorted":
+        _warn_about_sorting()
+    world, chosen = World(), Choice()
+    watchers: list[ProgressWatcher] = []
+
+    def prepare(started: World) -> None:
+        nonlocal world, chosen
+        world = started
+        announce_cores(world)
+        chosen = choose_references(config)
+
+    def observe(started: World) -> ProgressWatcher:
+        watchers.append(ProgressWatcher())
+        where = f"{started.size} rank{'s' if started.size > 1 else ''} on {started.device.type}"
+        watchers[0].message(f"{config.title or directory.name}: {where}, results in {directory}")
+        if chosen.summary:
+            watchers[0].message(chosen.summary)
+        return watchers[0]
+
+    try:
+        rank = solve(config, directory, prepare=prepare, observer=observe, **options)
+    finally:
+        for watcher in watchers:
+            watcher.close()
+    if rank == 0:
+        with cores_of_this_host(world), _stoppable(directory):
+            report(config, directory, chosen.names)
+
+
+@contextmanager
+def _stoppable(directory: Path) -> Iterator[None]:
+    """Stop by a signal while references are computed: the results are there, `resume` does the rest."""
+    from dsmsim.parallel.stopping import SIGNALS
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        raise StoppedEarly(
+            f"signal {name}: training is complete and {directory / 'results.h5'} is written, but not all "
+            f"references are computed; `dsmsim resume {directory}` computes them"
+        )
+
+    earlier = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _warn_about_sorting() -> None:
+    from dsmsim.parallel import launch_environment
+
+    if launch_environment().rank == 0:
+        print(
+            'warning: network.kind = "sorted" is the published network, kept to reproduce it. Its fields '
+            "jump where particles meet, and it converges to a wrong answer with a small loss: watch the "
+            'checks, or use "mlp" or "equivariant".',
+            file=sys.stderr,
+        )
+
+
+def report(
+    config: Config, directory: Path, references: Sequence[str], console: Console | None = None
+) -> None:
+    """Compare a finished run with its references, draw it, and print errors, checks and places of files.
+
+    A reference that fails does not take the others with it.
+
+    Raises:
+        ConfigError: at the end, where a reference that was named in the input failed.
+    """
+    from dsmsim.analysis import checks_table, plot_run, verdict
+    from dsmsim.store import RunDirectory, read_results
+    from dsmsim.terminal import report_console
+
+    console = console or report_console()
+    run_directory = RunDirectory.open(directory)
+    failures = [_compare(config, run_directory, name, console) for name in references]
+    checks = read_results(run_directory.results).results["checks"]
+    console.print(checks_table(checks))
+    console.print(verdict(checks))
+    files: Sequence[Path] = []
+    if config.output.figures:
+        try:
+            files = plot_run(directory)
+        except ConfigError as error:  # matplotlib is an extra: a run without it is still a run
+            console.print(f"no figures: {error}", markup=False)
+    console.print(f"results   {run_directory.results}", markup=False, highlight=False, soft_wrap=True)
+    for file in files:
+        console.print(f"figure    {file}", markup=False, highlight=False, soft_wrap=True)
+    for failure in failures:
+        if failure is not None and config.compare.with_ != "auto":
+            raise failure
+
+
+def _compare(config: Config, run: RunDirectory, name: str, console: Console) -> ConfigError | None:
+    """Print the errors against one reference, or why there are none, which is returned."""
+    from dsmsim.analysis import errors_table
+    from dsmsim.methods.comparing import compare_with
+    from dsmsim.terminal import ProgressWatcher
+
+    watcher = ProgressWatcher()
+    try:
+        errors = compare_with(config, run, name, lambda line: watcher.message(f"reference {name}: {line}"))
+    except ConfigError as error:
+        console.print(f"no comparison with {name}: {error}", markup=False)
+        return error
+    console.print(errors_table(errors, reference=name))
+    return None

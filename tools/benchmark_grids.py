@@ -1,0 +1,263 @@
+"""How fast the Crank-Nicolson kernels are, as ratios measured in one process.
+
+    python tools/benchmark_grids.py [--cases plane cube bandwidth] [--repeats 5] [--threads 1]
+
+    plane       two bosons, 100^2 points, 1000 steps, against the Crank-Nicolson solver of qmsolve 2.0.0
+    cube        three bosons, 50^3 points, 1000 steps, against scipy's sparse Crank-Nicolson with gcrotmk
+    bandwidth   the share of the memory bandwidth that each kernel reaches on grids that do not fit in cache
+
+Both sides solve the same second-order finite-difference Hamiltonian with the same steps, in turns; the median
+and the spread of their times are printed, and how far their densities are apart. qmsolve is needed for
+`plane` only:
+
+    pip install --no-deps qmsolve==2.0.0 progressbar2 python-utils          # and matplotlib
+
+Its constants (hbar, hbar^2/2, spacing of the kinetic energy) are set at run time to those of the input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import scipy.sparse
+from scipy.sparse.linalg import gcrotmk
+
+from baselines.grids import tridiagonal
+from baselines.grids.adi import STRANG, State, dirichlet_grid
+from baselines.grids.factors import COMPACT, POLES, factor
+from baselines.grids.layout import Layout
+from baselines.grids.product import Array, Grid
+from dsmsim.config import Config, parse_config
+from dsmsim.system import System, build_initial, build_system
+
+END = 1.0
+EXTENT = 4.0
+# steps of gcrotmk that are really made; the time is scaled to all
+SPARSE_STEPS = 50
+# axes and points: 268 MB each, but for padding
+LARGE = ((2, 4095), (3, 255), (4, 63))
+TRIAD = 1 << 24
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of repeated runs."""
+
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        """Of all runs."""
+        return statistics.median(self.seconds)
+
+    def __str__(self) -> str:
+        return f"{self.median:.4g} s ({min(self.seconds):.4g} ... {max(self.seconds):.4g})"
+
+
+def bosons(particles: int) -> Config:
+    """Interacting bosons in a harmonic trap, as published."""
+    system = {
+        "particles": particles,
+        "hbar": 0.1,
+        "trap": {"kind": "harmonic", "omega": 1.0},
+        "interaction": {"kind": "gaussian", "g": 1.0, "s2": 0.1},
+    }
+    return parse_config({"system": system, "time": {"end": END, "save": [0.0, END]}})
+
+
+def in_turns(repeats: int, *runs: Callable[[], Any]) -> list[Timing]:
+    """The times of each run, made in turns; one turn is not counted."""
+    seconds: list[list[float]] = [[] for _ in runs]
+    for turn in range(repeats + 1):
+        for times, run in zip(seconds, runs, strict=True):
+            started = time.perf_counter()
+            run()
+            if turn > 0:
+                times.append(time.perf_counter() - started)
+    return [Timing(times) for times in seconds]
+
+
+def ours(config: Config, points: int, steps: int, space_order: int, threads: int) -> Array:
+    """|psi|^2 at the end, by the kernels of this project."""
+    system = build_system(config)
+    grid = dirichlet_grid(((-EXTENT, EXTENT),), points, system.particles)
+    state = State(system, build_initial(config), grid, space_order, STRANG, threads)
+    state.advance(0.0, END, steps)
+    return np.asarray(np.abs(state.wave()) ** 2 * grid.cell)
+
+
+def kinetic_matrix(system: System, grid: Grid) -> Any:
+    """The second-order kinetic energy on the whole grid, as a sparse matrix."""
+    points, h = grid.points, grid.spacing(0)
+    difference = scipy.sparse.diags([1.0, -2.0, 1.0], [-1, 0, 1], shape=(points, points))
+    along = -(system.hbar**2) / (2.0 * system.mass * h * h) * difference
+    total = along
+    for _ in range(grid.coordinates - 1):
+        size = total.shape[0]
+        total = scipy.sparse.kron(total, scipy.sparse.identity(points)) + scipy.sparse.kron(
+            scipy.sparse.identity(size), along
+        )
+    return total.tocsr()
+
+
+def sparse_crank_nicolson(config: Config, points: int, steps: int, of: int) -> Array:
+    """|psi|^2 after `steps` of `of` Crank-Nicolson steps with the whole H at once, solved by gcrotmk."""
+    system = build_system(config)
+    grid = dirichlet_grid(((-EXTENT, EXTENT),), points, system.particles)
+    psi = grid.initial_wave(build_initial(config)).reshape(-1)
+    potential = scipy.sparse.diags(grid.potential(system, 0.0).reshape(-1))
+    generator = 0.5j * END / of / system.hbar * (kinetic_matrix(system, grid) + potential)
+    one = scipy.sparse.identity(psi.size)
+    left, right = (one + generator).tocsr(), (one - generator).tocsr()
+    for _ in range(steps):
+        psi = gcrotmk(left, right @ psi)[0]
+    return np.asarray(np.abs(psi.reshape(grid.shape)) ** 2 * grid.cell)
+
+
+def qmsolve_run(config: Config, points: int, steps: int) -> Array:
+    """|psi|^2 at the end, by qmsolve."""
+    import qmsolve
+    from qmsolve.particle_system import two_particles
+    from qmsolve.time_dependent_solver import crank_nicolson
+
+    system = build_system(config)
+    grid = dirichlet_grid(((-EXTENT, EXTENT),), points, 2)
+    potential, psi = grid.potential(system, 0.0), grid.initial_wave(build_initial(config))
+    crank_nicolson.hbar = system.hbar
+    two_particles.k = 0.5 * system.hbar**2
+    x = grid.positions(0)
+    hamiltonian = qmsolve.Hamiltonian(
+        particles=qmsolve.TwoBosons(m=system.mass),
+        potential=lambda particle: potential,
+        N=points,
+        extent=x[-1] - x[0],
+        spatial_ndim=1,
+    )
+    # it takes extent/N for the spacing of points that are extent/(N - 1) apart
+    hamiltonian.dx = grid.spacing(0)
+    hamiltonian.T = hamiltonian.particle_system.get_kinetic_matrix(hamiltonian)
+    simulation = qmsolve.TimeSimulation(hamiltonian=hamiltonian, method="crank-nicolson")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        simulation.run(lambda particle: psi, total_time=END, dt=END / steps, store_steps=1)
+    final = vars(simulation)["\u03a8"][-1]
+    return np.asarray(np.abs(final) ** 2 * grid.cell)
+
+
+def plane(repeats: int, threads: int, points: int = 100, steps: int = 1000) -> None:
+    """Two bosons against qmsolve."""
+    config = bosons(2)
+    try:
+        import qmsolve  # noqa: F401
+    except ImportError as error:
+        print(f"plane: skipped, no qmsolve ({error}): pip install --no-deps qmsolve==2.0.0 progressbar2")
+        return
+    own, its = ours(config, points, steps, 2, threads), qmsolve_run(config, points, steps)
+    fast, compact, slow = in_turns(
+        repeats,
+        lambda: ours(config, points, steps, 2, threads),
+        lambda: ours(config, points, steps, 4, threads),
+        lambda: qmsolve_run(config, points, steps),
+    )
+    print(f"plane: {points}^2 points, {steps} steps, {repeats} turns")
+    print(f"  this project, second order   {fast}")
+    print(f"  this project, compact        {compact}")
+    print(f"  qmsolve 2.0.0                {slow}")
+    print(f"  ratio of medians             {slow.median / fast.median:.1f}")
+    print(f"  L1 distance of the densities {np.abs(own - its).sum():.2g}")
+
+
+def cube(repeats: int, threads: int, points: int = 50, steps: int = 1000) -> None:
+    """Three bosons against scipy."""
+    config = bosons(3)
+    its = sparse_crank_nicolson(config, points, SPARSE_STEPS, steps)
+    short = build_system(config)
+    grid = dirichlet_grid(((-EXTENT, EXTENT),), points, 3)
+    state = State(short, build_initial(config), grid, 2, STRANG, threads)
+    state.advance(0.0, END * SPARSE_STEPS / steps, SPARSE_STEPS)
+    own = np.abs(state.wave()) ** 2 * grid.cell
+    fast, slow = in_turns(
+        repeats,
+        lambda: ours(config, points, steps, 2, threads),
+        lambda: sparse_crank_nicolson(config, points, SPARSE_STEPS, steps),
+    )
+    scale = steps / SPARSE_STEPS
+    print(f"cube: {points}^3 points, {steps} steps, {repeats} turns; gcrotmk made {SPARSE_STEPS} of them")
+    print(f"  this project                 {fast}")
+    print(f"  gcrotmk, {SPARSE_STEPS} steps            {slow}")
+    print(f"  ratio, scaled to {steps}        {scale * slow.median / fast.median:.1f}")
+    print(f"  L1 distance after {SPARSE_STEPS} steps     {np.abs(own - its).sum():.2g}")
+
+
+@numba.njit(fastmath=True, parallel=True)
+def triad(a: Array, b: Array, c: Array) -> None:
+    """a = b + 1.5 c."""
+    for i in numba.prange(a.size):
+        a[i] = b[i] + 1.5 * c[i]
+
+
+def bandwidth(repeats: int, threads: int, sizes: Sequence[tuple[int, int]] = LARGE) -> None:
+    """One step of each kernel beside a triad."""
+    a, b, c = (np.ones(TRIAD) for _ in range(3))
+    print(f"bandwidth: share of a triad's, {threads} thread(s), {repeats} turns")
+    print(
+        "  by convention a step moves 16 (2 n + 1) bytes per point: each direction reads and writes psi, one"
+    )
+    print("  reads the phase. Really moved are 80: all directions but one are done while a slab is in cache.")
+    for axes, points in sizes:
+        layout = Layout(axes, points)
+        psi, phase = layout.empty(np.complex128), layout.empty(np.complex128)
+        layout.view(psi)[...] = 1e-3
+        layout.view(phase)[...] = np.exp(0.3j)
+        work = np.zeros((threads, tridiagonal.buffer_size(points)))
+        kernel = tridiagonal.drift_threaded if threads > 1 else tridiagonal.drift
+        tables = {
+            order: np.stack([[factor(points, 0.7, pole, COMPACT[4])[0] for pole in poles]] * axes)
+            for order, poles in POLES.items()
+        }
+
+        def step(order: int, made: Any = (psi, layout, points, tables, phase, work, kernel)) -> None:
+            psi, layout, points, tables, phase, work, kernel = made
+            kernel(psi, layout.strides, points, tables[order], phase, True, work, 1)
+
+        stream, one, two = in_turns(
+            repeats, lambda: triad(a, b, c), lambda step=step: step(2), lambda step=step: step(4)
+        )
+        speed, count = 24.0 * TRIAD / stream.median, points**axes
+        print(f"  {points}^{axes}, triad {speed / 1e9:.1f} GB/s")
+        for name, timing in (("one factor", one), ("two factors", two)):
+            convention = 16.0 * (2 * axes + 1) * count / timing.median
+            print(
+                f"    {name:11s} {1e9 * timing.median / count:6.2f} ns per point and step, "
+                f"{100.0 * convention / speed:4.0f} % by convention, "
+                f"{100.0 * 80.0 * count / timing.median / speed:4.0f} % really moved"
+            )
+
+
+CASES: dict[str, Callable[[int, int], None]] = {"plane": plane, "cube": cube, "bandwidth": bandwidth}
+
+
+def main() -> None:
+    """Run the chosen cases."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--repeats", type=int, default=5, help="turns that are counted")
+    parser.add_argument("--threads", type=int, default=1, help="threads of this project's kernels")
+    arguments = parser.parse_args()
+    numba.set_num_threads(arguments.threads)
+    for name in arguments.cases:
+        CASES[name](arguments.repeats, arguments.threads)
+
+
+if __name__ == "__main__":
+    main()
