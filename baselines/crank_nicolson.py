@@ -189,7 +189,10 @@ def _prediction(points: int, problem: Problem, seconds: float | None) -> Predict
         points=f"{points}^{coordinates} = {points**coordinates:,} grid points",
         memory=bytes_needed(points, coordinates),
         seconds=seconds,
-        notes=("box and grid are fitted to the state while it is solved",),
+        notes=(
+            "box and grid are fitted to the state while it is solved; where the grid that is needed does not "
+            "fit into memory, the finest that does is taken and the result marked",
+        ),
     )
 
 

@@ -90,18 +90,18 @@ def evolve(config: Config, *, tolerance: float = 1e-4, progress: Progress | None
     for candidate in choices:
         if best is not None and candidate.seconds > PATIENCE * max(choices[0].seconds, 1.0):
             break
-        say(f"exact: {candidate.name}, {candidate.prediction.points}")
+        say(f"{candidate.name}, {candidate.prediction.points}")
         try:
             solution = candidate.evolve(config, tolerance=tolerance, progress=progress)
         except ConfigError as error:
             # a state that outgrows its grid is seen only while it runs
-            say(f"exact: {candidate.name} gave up: {error}")
+            say(f"{candidate.name} gave up: {error}")
             refused = error
             continue
         solution = _chosen(solution, candidate.name)
         if solution.converged:
             return solution
-        say(f"exact: {candidate.name}: {solution.warning}")
+        say(f"{candidate.name}: {solution.warning}")
         if best is None or _error(solution) < _error(best):
             best = solution
     if best is None:

@@ -5,7 +5,8 @@
 In a harmonic trap (or none) an interaction of differences does not touch the centre of mass X (Kohn's
 theorem): Psi is a known Gaussian. chi lives on (N-1) D orthonormal coordinates, known where all of them are
 positive (`baselines.relative.coordinates`), on a grid that breathes with the cloud
-(`baselines.relative.breathing`). Two to six bosons in one dimension, two or three in two, two in three.
+(`baselines.relative.breathing`). Two to six bosons in one dimension, two to four in two, two or three in
+three: as many as memory and patience allow.
 
 Grid and step are chosen by measurement: both are refined until moments and densities stop changing, and the
 last changes of both are the error estimate.
@@ -29,18 +30,9 @@ from baselines.grids.fourier import COMPOSITIONS
 from baselines.prediction import Prediction, require_memory
 from baselines.relative.breathing import breathing, classical_cloud
 from baselines.relative.coordinates import relative_coordinates
+from baselines.relative.problem import Problem, Shape, evolution_memory, evolution_seconds
 from baselines.relative.recorder import Lab
-from baselines.relative.refinement import (
-    MOST_SECONDS,
-    Missed,
-    Problem,
-    Progress,
-    Refinement,
-    RelativeSolution,
-    Shape,
-    evolution_memory,
-    evolution_seconds,
-)
+from baselines.relative.refinement import MOST_SECONDS, Missed, Progress, Refinement, RelativeSolution
 from baselines.trap_motion import require_separable, trap_motion
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
@@ -146,7 +138,11 @@ def predict(config: Config) -> Prediction:
     for _ in range(0 if spacing is not None else REFINEMENTS):
         shape = shape.finer()
         seconds += cheaper(shape)
-    return _prediction(problem, shape, seconds)
+    prediction = _prediction(problem, shape, seconds)
+    if cheaper(shape) <= MOST_SECONDS and prediction.memory <= problem.memory:
+        return prediction
+    note = "too much for the tolerance asked for: raise baselines.relative_grid.tolerance or shorten the time"
+    return replace(prediction, notes=(*prediction.notes, note))
 
 
 def _options(config: Config) -> dict[str, Any]:
@@ -203,7 +199,9 @@ def _problem(
 
 
 def _with_precision(problem: Problem, shape: Shape, tolerance: float) -> Problem:
-    large = shape.finer().size(problem.coordinates) >= SINGLE_SIZE
+    for _ in range(0 if problem.fixed_spacing else REFINEMENTS):
+        shape = shape.finer()
+    large = shape.size(problem.coordinates) >= SINGLE_SIZE
     return replace(problem, single=large and tolerance >= SINGLE_TOLERANCE)
 
 

@@ -1,8 +1,8 @@
 """Interacting bosons in a harmonic trap, and their exact solutions in tests/data.
 
 The benchmark: hbar = 0.1, mass = omega = 1, a Gaussian interaction with s2 = 0.1, from the ground state
-without it. The stored solutions (t, x, density, var_x, cov_x12, energy) were made independently of this program, on
-sinc grids of relative coordinates; that of five bosons is accurate to 3e-5 in its density.
+without it. The stored solutions (t, x, density, var_x, cov_x12, energy) were made independently of this
+program, on sinc grids of relative coordinates; that of five bosons is accurate to 3e-5 in its density.
 """
 
 from __future__ import annotations
@@ -41,6 +41,14 @@ def interacting_bosons(particles: int, *, g: float = 1.0, **tables: Any) -> Conf
     return parse_config({"system": system, "time": time, **tables})
 
 
+def density_distance(density: Any, x: Any, exact: Any) -> Any:
+    """L1 distance (T,) of a group `density` from an exact one (T, M) at equidistant x (M,)."""
+    found = CubicSpline(density["x"], density["density"], axis=1)(x)
+    # whatever lies beyond the points of the solution is zero
+    found[:, (x < density["x"][0]) | (x > density["x"][-1])] = 0.0
+    return np.abs(found - exact).sum(axis=1) * (x[1] - x[0])
+
+
 def errors_of(groups: Any, particles: int) -> Errors:
     """Distance of a solution's groups `observables` and `density` from the stored one at g = 1."""
     density, observables = groups["density"], groups["observables"]
@@ -49,10 +57,7 @@ def errors_of(groups: Any, particles: int) -> Errors:
         rows = [int(np.argmin(np.abs(times - t))) for t in observables["time"]]
         np.testing.assert_allclose(times[rows], observables["time"], atol=1e-12)
         exact = {name: truth[name][rows] for name in ("density", "var_x", "cov_x12", "energy")}
-    # the points of the exact one: whatever lies beyond those of the solution is zero
-    found = CubicSpline(density["x"], density["density"], axis=1)(x)
-    found[:, (x < density["x"][0]) | (x > density["x"][-1])] = 0.0
-    distance = np.abs(found - exact["density"]).sum(axis=1) * (x[1] - x[0])
+    distance = density_distance(density, x, exact["density"])
     variance = observables["variance"][:, 0, 0]
     return Errors(
         density=float(distance.max()),

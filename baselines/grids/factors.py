@@ -22,8 +22,8 @@ has modulus 1, and products of such factors approximate e^{-iy}:
 
 The alphas are left out of the sweeps and kept as one number for the whole state.
 
-Shapes: `M` points; a table (3, M + 8) holds p_{j-1}, gamma p_j and p_j at 4 + j, and zeros around them, as
-`baselines.grids.tridiagonal` wants them.
+Shapes: `M` points; a table (3, M + 8) holds p_{j-1}, gamma p_j and p_j at 4 + j, and zeros and kappa around
+them, as `baselines.grids.tridiagonal` wants them.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from baselines.grids.tridiagonal import PAD
 
 # c of the second difference, by its order
 COMPACT = {2: 0.0, 4: 1.0 / 12.0}
+# least |lambda| for which psi + gamma v is not taken from v alone, which then loses digits by cancellation
+STABLE = 100.0
 # poles of the factors of one drift, by its order in tau
 POLES = {2: (2.0j,), 4: (math.sqrt(3.0) + 3.0j, -math.sqrt(3.0) + 3.0j)}
 
@@ -61,5 +63,7 @@ def factor(points: int, length: float, pole: complex, compact: float) -> tuple[W
         p = 1.0 / (ratio - p)
         table[1:, PAD + j] = gamma * p, p
     table[0, PAD + 1 : PAD + points] = table[2, PAD : PAD + points - 1]
+    if abs(length) < STABLE:
+        table[0, -1] = ratio + gamma
     alpha = pole / mirrored * (length + compact * mirrored) / (length + compact * pole)
     return table, alpha / abs(alpha)

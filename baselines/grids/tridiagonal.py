@@ -20,7 +20,7 @@ is room for a multiple of 16 lines. Planes of the last two axes are finished bef
 and so on outwards, so that each level of cache is used.
 
 Shapes: `n` axes, `M` points along each, `F` factors (1 or 2); tables (n, F, 3, 4 + M + 4) complex: p_{j-1},
-gamma p_j and p_j at 4 + j, zero where j or j - 1 is no point.
+gamma p_j and p_j at 4 + j, zero where j or j - 1 is no point; and kappa = r + gamma at (0, M + 7), or 0.
 """
 
 from __future__ import annotations
@@ -225,13 +225,21 @@ def _step_back(buffer: Array, table: Wave, k: int, row: int, e: Any, f: Any, v: 
 
 
 @compiled
+def _step_out(buffer: Array, p: Any, kappa: Any, row: int, u: Any, v: Any, w: Any, x: Any) -> Any:
+    """One row of the substitution by v: v_{j+1}, v_j and the same of the other half; e_{j-1} is at `row`."""
+    t, y = p * (load_row(buffer, row) - v), p * (load_row(buffer, row + HALF) - x)
+    return t + u + kappa * v, y + w + kappa * x, v, t, x, y
+
+
+@compiled
 def _lines(psi: Wave, start: int, stride: int, tables: Wave, points: int, buffer: Array) -> None:
     """All factors along the last axis for 16 lines, the first of which begins at `start`.
 
+    A single factor with kappa needs v = T^{-1} psi only: psi + gamma v = v_{j-1} + kappa v_j + v_{j+1}.
     Rows behind the last point, up to a multiple of 4, are zero before and after.
     """
     other = start + LANES * stride
-    e = f = v = w = everywhere(0j)
+    nothing = e = f = v = w = everywhere(0j)
     for j in range(0, points, TURNED):
         a0, a1, a2, a3 = load_lines(psi, start + j, stride)
         b0, b1, b2, b3 = load_lines(psi, other + j, stride)
@@ -239,7 +247,6 @@ def _lines(psi: Wave, start: int, stride: int, tables: Wave, points: int, buffer
         e, f = _step_up(buffer, tables[0], j + 1, e, f, a1, b1)
         e, f = _step_up(buffer, tables[0], j + 2, e, f, a2, b2)
         e, f = _step_up(buffer, tables[0], j + 3, e, f, a3, b3)
-    last = (points - 1) // TURNED * TURNED
     if tables.shape[0] == 2:
         _turn(buffer, tables[0], tables[1], points)
         e, f = load_row(buffer, ROW), load_row(buffer, ROW + HALF)
@@ -251,15 +258,37 @@ def _lines(psi: Wave, start: int, stride: int, tables: Wave, points: int, buffer
             a3, b3, e, f, v, w = _step_back(buffer, tables[1], k - 3, row + 3 * ROW, e, f, v, w)
             store_lines(psi, start + j, stride, (a0, a1, a2, a3))
             store_lines(psi, other + j, stride, (b0, b1, b2, b3))
-    else:
+        return
+    table, last = tables[0], (points - 1) // TURNED * TURNED
+    kappa = table[0, points + 2 * PAD - 1]
+    if kappa == 0.0:
         for j in range(last, -1, -TURNED):
             k, row = j + PAD, j * ROW
-            a3, b3, e, f, v, w = _step_back(buffer, tables[0], k + 3, row + 3 * ROW, e, f, v, w)
-            a2, b2, e, f, v, w = _step_back(buffer, tables[0], k + 2, row + 2 * ROW, e, f, v, w)
-            a1, b1, e, f, v, w = _step_back(buffer, tables[0], k + 1, row + ROW, e, f, v, w)
-            a0, b0, e, f, v, w = _step_back(buffer, tables[0], k, row, e, f, v, w)
+            a3, b3, e, f, v, w = _step_back(buffer, table, k + 3, row + 3 * ROW, e, f, v, w)
+            a2, b2, e, f, v, w = _step_back(buffer, table, k + 2, row + 2 * ROW, e, f, v, w)
+            a1, b1, e, f, v, w = _step_back(buffer, table, k + 1, row + ROW, e, f, v, w)
+            a0, b0, e, f, v, w = _step_back(buffer, table, k, row, e, f, v, w)
             store_lines(psi, start + j, stride, (a0, a1, a2, a3))
             store_lines(psi, other + j, stride, (b0, b1, b2, b3))
+        return
+    factor, p = everywhere(kappa), everywhere(table[2, last + 3 + PAD])
+    u, x = p * e, p * f
+    for j in range(last, -1, -TURNED):
+        k, row = j + PAD, j * ROW
+        p3, p2 = everywhere(table[2, k + 2]), everywhere(table[2, k + 1])
+        p1, p0 = everywhere(table[2, k]), everywhere(table[2, k - 1])
+        a3, b3, v, u, w, x = _step_out(buffer, p3, factor, row + 3 * ROW, v, u, w, x)
+        a2, b2, v, u, w, x = _step_out(buffer, p2, factor, row + 2 * ROW, v, u, w, x)
+        a1, b1, v, u, w, x = _step_out(buffer, p1, factor, row + ROW, v, u, w, x)
+        a0, b0, v, u, w, x = _step_out(buffer, p0, factor, row, v, u, w, x)
+        if j + TURNED > points:
+            a3 = b3 = nothing
+            if j + 2 >= points:
+                a2 = b2 = nothing
+            if j + 1 >= points:
+                a1 = b1 = nothing
+        store_lines(psi, start + j, stride, (a0, a1, a2, a3))
+        store_lines(psi, other + j, stride, (b0, b1, b2, b3))
 
 
 @compiled

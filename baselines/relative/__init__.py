@@ -1,1 +1,1 @@
-"""Parts of the relative grid: coordinates, sinc grids, the breathing frame, steps, refinement, observables."""
+"""Parts of the relative grid: coordinates, sinc grids, the breathing frame, steps, observables."""

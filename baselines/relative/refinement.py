@@ -8,9 +8,8 @@ Shapes: `D` dimensions, `n` axes, `T` saved times.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,28 +17,22 @@ from numpy.typing import NDArray
 
 from baselines.grids.fourier import BLANES_MOAN, COMPOSITIONS, STRANG, Composition
 from baselines.grids.refinement import MISSED, UNKNOWN, Change
-from baselines.relative.breathing import Breathing
-from baselines.relative.coordinates import Coordinates
-from baselines.relative.dvr import HalfGrid
 from baselines.relative.moments import edge_probability
+from baselines.relative.problem import Problem, Shape, evolution_memory, evolution_seconds
 from baselines.relative.propagation import Propagator, RelativeGrid
-from baselines.relative.recorder import Lab, Recorder
+from baselines.relative.recorder import Recorder
 from baselines.solution import Solution
-from dsmsim.config import Config
-from dsmsim.system import InitialState, System
 
 Progress = Callable[[str], None]
 
+# refinements of the grid that bring nothing before it is given up
+MOST_STALLS = 3
+# drift of a conserved energy that is too much, in units of the tolerance
+WORST_DRIFT = 10.0
 # how often edges are looked at while a state evolves
 CHECKS = 25
-# of one refinement: the box, and the number of points in it
-WIDER, FINER = 1.08, 1.2
 # of one evolution, about
 MOST_SECONDS = 3600.0
-# floating-point operations and points per second of one core in matrix products and in everything else
-FLOPS, POINTS = 2.5e10, 5e7
-# bytes per number of the state at the peak, in double precision
-BYTES = 200
 
 
 class Missed(Exception):
@@ -49,102 +42,6 @@ class Missed(Exception):
         super().__init__()
         self.wide = wide
         self.probability = probability
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What does not change from one attempt to the next.
-
-    Attributes:
-        coordinates, frames, lab: of the grids.
-        fixed_spacing, fixed_dt: whether they are the user's wish.
-        fixed_box: whether the box is left as it is, whatever reaches its end.
-        edge_limit: probability that may reach the ends of the grid, in x and in k.
-        first_step: a fraction of the time scale of the motion.
-        memory: bytes that an evolution may use.
-        correlations: whether more than moments and densities is wanted.
-    """
-
-    config: Config
-    system: System
-    initial: InitialState
-    coordinates: Coordinates
-    frames: tuple[Breathing, ...]
-    lab: Lab
-    fixed_spacing: bool
-    fixed_dt: bool
-    fixed_box: bool
-    edge_limit: float
-    first_step: float
-    memory: int
-    single: bool
-    correlations: bool
-
-    @property
-    def times(self) -> NDArray[np.float64]:
-        """The saved times (T,)."""
-        return self.lab.center.times
-
-    @property
-    def bearable(self) -> float:
-        """Probability at the ends of the grid that makes an evolution useless.
-
-        While the grid is refined a coarse one is of use to compare with.
-        """
-        return self.edge_limit if self.fixed_spacing else math.sqrt(self.edge_limit)
-
-    @property
-    def longest_interval(self) -> float:
-        """Between saved times and breakpoints."""
-        return max((stop - start for start, stop, _ in self.stages(math.inf)), default=1.0)
-
-    def stages(self, dt: float) -> Iterator[tuple[float, float, int]]:
-        """Start, end and number of steps between saved times and breakpoints of V."""
-        last = float(self.times[-1])
-        stops = sorted({0.0, *self.times.tolist(), *self.system.breakpoints})
-        for start, stop in itertools.pairwise(stop for stop in stops if stop <= last):
-            yield start, stop, max(1, math.ceil((stop - start) / dt - 1e-9))
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Half widths and points of the grids along the D Cartesian axes."""
-
-    widths: tuple[float, ...]
-    points: tuple[int, ...]
-
-    def finer(self) -> Shape:
-        """One refinement."""
-        points = tuple(math.ceil(FINER * points) for points in self.points)
-        return Shape(tuple(WIDER * width for width in self.widths), points)
-
-    def coarser(self) -> Shape:
-        """A larger spacing in the same box."""
-        return Shape(self.widths, tuple(max(4, math.floor(points / FINER)) for points in self.points))
-
-    def grow(self, wide: bool) -> Shape:
-        """More box of the same spacing, or a smaller spacing in the same box."""
-        points = tuple(math.ceil(1.15 * points) for points in self.points)
-        if not wide:
-            return Shape(self.widths, points)
-        old = zip(self.widths, self.points, points, strict=True)
-        return Shape(tuple(width * after / before for width, before, after in old), points)
-
-    @property
-    def spacing(self) -> float:
-        """The largest."""
-        return max(width / points for width, points in zip(self.widths, self.points, strict=True))
-
-    def grids(self, coordinates: Coordinates) -> tuple[HalfGrid, ...]:
-        """One per axis."""
-        made = [
-            HalfGrid(width / points, points) for width, points in zip(self.widths, self.points, strict=True)
-        ]
-        return tuple(made[coordinates.cartesian(axis)] for axis in range(coordinates.count))
-
-    def size(self, coordinates: Coordinates) -> int:
-        """Numbers in psi."""
-        return int(len(coordinates.sectors) * math.prod(self.points) ** (coordinates.particles - 1))
 
 
 @dataclass(frozen=True)
@@ -316,8 +213,8 @@ class Refinement:
 
     def _grid(self, time_error: Change) -> Change:
         """Refine the grid; the error that is left."""
-        left = 0.9 * self.tolerance - time_error.worst
-        error, before = MISSED, math.inf
+        left = max(0.9 * self.tolerance - time_error.worst, 0.5 * self.tolerance)
+        error, before, stalled = MISSED, math.inf, 0
         while error.worst > left or max(self._edges()) > self.problem.edge_limit:
             finer = self.solution.shape.finer()
             if self._too_costly(finer, self.dt):
@@ -329,7 +226,12 @@ class Refinement:
             fall = max(0.25, change.worst / before)
             share = min(1.0, fall / (1.0 - fall)) if fall < 1.0 else 1.0
             error, before = _times(change, share), change.worst
+            # what long steps scatter to the ends of the grid, no grid removes
+            edges = max(after.how["edge_probability"], after.how["momentum_edge_probability"])
+            stalled += int(fall > 0.9 and edges > 0.9 * max(self._edges()))
             self.solution = after
+            if stalled == MOST_STALLS:
+                break
         return error
 
     def _edges(self) -> tuple[float, float]:
@@ -339,7 +241,8 @@ class Refinement:
     def _marked(self, time_error: Change, space_error: Change) -> RelativeSolution:
         """The solution with its error and, where it cannot be trusted, with a warning."""
         error = time_error + space_error
-        warning = self._warning(error)
+        drift = self._energy_drift()
+        warning = self._warning(error, drift)
         how = {
             **self.solution.how,
             "error_estimate": error.worst,
@@ -348,6 +251,7 @@ class Refinement:
             "error_density": error.density,
             "error_of_step": time_error.worst,
             "error_of_grid": space_error.worst,
+            "energy_drift": drift,
             "tolerance": self.tolerance,
             "converged": not warning,
             "warning": warning,
@@ -358,8 +262,23 @@ class Refinement:
         groups = {**self.solution.groups, **more}
         return replace(self.solution, how=how, groups=groups)
 
-    def _warning(self, error: Change) -> str:
+    def _energy_drift(self) -> float:
+        """Largest relative change of the energy; NaN where V depends on time."""
+        if not self.problem.system.is_static:
+            return math.nan
+        observables = self.solution.groups["observables"]
+        energy = observables["energy"]
+        # energies may cancel: relative to what is kinetic where that is more
+        scale = max(float(np.abs(energy).max()), float(observables["energy_kinetic"].max()))
+        return float(np.abs(energy - energy[0]).max()) / scale
+
+    def _warning(self, error: Change, drift: float) -> str:
         found = []
+        if drift > WORST_DRIFT * self.tolerance:
+            found.append(
+                f"the energy drifts by {drift:.2g} of it (an interaction that is not smooth?): lower "
+                "baselines.relative_grid.dt and spacing"
+            )
         edge, momentum = self._edges()
         if max(edge, momentum) > self.problem.edge_limit:
             found.append(
@@ -393,18 +312,3 @@ class Refinement:
 
     def _attempt(self, shape: Shape, dt: float) -> RelativeSolution:
         return run(self.problem, shape, dt, self.composition)
-
-
-def evolution_seconds(problem: Problem, shape: Shape, dt: float, composition: Composition) -> float:
-    """Rough seconds of one evolution on one core."""
-    coordinates = problem.coordinates
-    kicks = len(composition.kicks) * sum(steps for _, _, steps in problem.stages(dt))
-    lines = 8.0 * (coordinates.particles - 1) * sum(shape.points)
-    # a saved state costs about three kicks
-    work = kicks + 3 * len(problem.times)
-    return work * (shape.size(coordinates) * (lines / FLOPS + 1.0 / POINTS) + 2e-4)
-
-
-def evolution_memory(size: int, single: bool) -> int:
-    """Bytes of one evolution at its peak."""
-    return size * BYTES // (2 if single else 1) + 2**26

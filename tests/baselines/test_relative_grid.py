@@ -213,6 +213,17 @@ def test_given_numbers_are_kept_and_their_error_measured() -> None:
     assert slow.how["error_of_step"] > 1e-3
 
 
+def test_an_interaction_that_is_not_smooth_is_not_trusted() -> None:
+    """A kink spoils the order that error estimates of a step rely on: the energy tells."""
+    kink = {"kind": "expression", "g": 1.0, "expression": "exp(-abs(x)/0.2)"}
+    solution = evolve(bosons(3, interaction=kink, save=3), correlations=False)
+    assert not solution.converged
+    assert "energy drifts" in solution.warning
+    smooth = evolve(bosons(3, save=3), correlations=False)
+    assert smooth.converged
+    assert smooth.how["energy_drift"] < 1e-4
+
+
 def test_what_it_would_cost() -> None:
     small, large = predict(bosons(2)), predict(bosons(5))
     assert small.method == "relative_grid"
@@ -220,6 +231,7 @@ def test_what_it_would_cost() -> None:
     assert small.seconds is not None
     assert large.seconds is not None
     assert large.seconds > 10.0 * small.seconds
+    assert "raise baselines.relative_grid.tolerance" in " ".join(predict(bosons(7)).notes)
     with pytest.raises(ConfigError, match=r"baselines\.relative_grid\.spacing.*grid points"):
         evolve(bosons(5, memory="50 MB"))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+import numba
 import numpy as np
 import pytest
 
 from baselines.grids import tridiagonal
 from baselines.grids.factors import COMPACT, POLES, factor
+from baselines.grids.lanes import compiled
 from baselines.grids.layout import Layout
 
 
@@ -73,7 +75,7 @@ def test_the_kinetic_energy_is_zero_at_rest_and_hermitian() -> None:
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-14)
 
 
-@pytest.mark.parametrize("length", [1e-8, 1e-2, 1.0, 1e3, 1e8])
+@pytest.mark.parametrize("length", [1e-8, 1e-2, 1.0, 99.0, 1e3, 1e8])
 @pytest.mark.parametrize("space_order", [2, 4])
 @pytest.mark.parametrize("order", [2, 4])
 def test_the_norm_is_kept_whatever_the_step(length: float, order: int, space_order: int) -> None:
@@ -85,6 +87,7 @@ def test_the_norm_is_kept_whatever_the_step(length: float, order: int, space_ord
     tables = np.stack([table for table, _ in made])[None]
     tridiagonal.drift(flat, layout.strides, points, tables, flat, False, work, 500)
     assert np.linalg.norm(flat) == pytest.approx(before, rel=1e-12)
+    assert not flat[points:].any()
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3, 4])
@@ -106,3 +109,19 @@ def test_multiplication_by_a_phase() -> None:
     flat = layout.packed(psi)
     tridiagonal.multiply(flat, layout.packed(phase), 1)
     np.testing.assert_allclose(layout.view(flat), psi * phase, atol=1e-14)
+
+
+def test_kernels_are_compiled_where_nothing_can_be_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    njit = numba.njit
+
+    def without_disk(**options: object) -> object:
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(numba, "njit", without_disk)
+
+    def twice(x: float) -> float:
+        return 2.0 * x
+
+    assert compiled(twice)(1.5) == 3.0
