@@ -1,6 +1,6 @@
 """Solvers to compare with: each is one module with `solve(config, out)` that writes the same results.h5.
 
-    split_step        Fourier grid, any smooth potential, up to three coordinates
+    split_step        Fourier grid, any smooth potential, up to four coordinates
     crank_nicolson    finite differences by directions, up to four coordinates
     relative_grid     harmonic traps: the centre of mass exactly, a grid for the relative coordinates
     fock              bosonic Fock space of oscillator orbitals, one dimension

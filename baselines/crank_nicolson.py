@@ -18,20 +18,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from baselines.change import Change
 from baselines.grids.adi import BLANES_MOAN_PADE, STRANG, STRANG_PADE
 from baselines.grids.adi_refinement import Refinement, bytes_needed
 from baselines.grids.adi_run import Run
 from baselines.grids.first_guess import FirstGuess, first_guess
-from baselines.grids.product import Box
-from baselines.grids.refinement import Change, Problem, Progress, intervals
+from baselines.grids.problem import Problem, given_box, intervals, make_problem
 from baselines.prediction import Prediction, require_memory
-from baselines.solution import GridSolution
+from baselines.solution import GridSolution, Progress
 from baselines.threads import set_numba_threads
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
-from dsmsim.system import build_initial, build_system
 
 __all__ = ["GridSolution", "evolve", "predict", "solve"]
 
@@ -82,7 +79,7 @@ def evolve(
         scheme=SCHEMES[time_order],
         threads=set_numba_threads(),
         progress=progress or (lambda line: None),
-        box=guess.box if extent is None else _given_box(extent, problem.system.dimensions),
+        box=guess.box if extent is None else given_box(extent, problem.system.dimensions),
         spacing=_coarse_spacing(guess, space_order, tolerance),
         points=points,
         dt=dt or _first_step(problem, guess),
@@ -127,7 +124,7 @@ def predict(config: Config) -> Prediction:
     system = problem.system
     guess = first_guess(system, problem.initial, problem.end)
     extent = options["extent"]
-    box = guess.box if extent is None else _given_box(extent, system.dimensions)
+    box = guess.box if extent is None else given_box(extent, system.dimensions)
     width = max(high - low for low, high in box)
     points = options["points"] or math.ceil(FINER[order] * width / _coarse_spacing(guess, order, tolerance))
     scheme = SCHEMES[options["time_order"]] or STRANG_PADE
@@ -158,7 +155,8 @@ def _problem(
     tolerance: float,
     keep_psi: bool = False,
 ) -> Problem:
-    system = build_system(config)
+    problem = make_problem(config, points, extent, dt, tolerance, keep_psi)
+    system = problem.system
     if system.coordinates > MOST_COORDINATES:
         raise ConfigError(
             f"system.particles = {system.particles} with system.dimensions = {system.dimensions}: "
@@ -166,20 +164,7 @@ def _problem(
             "them, or use relative_grid or fock",
             key="system.particles",
         )
-    return Problem(
-        config=config,
-        system=system,
-        initial=build_initial(config),
-        times=np.asarray(config.time.save_times, dtype=np.float64),
-        end=config.time.end,
-        keep_psi=keep_psi,
-        # a wave that returns from the edge disturbs densities by its amplitude
-        edge_limit=tolerance**2,
-        fixed_box=extent is not None,
-        fixed_points=points is not None,
-        fixed_dt=dt is not None,
-        memory=config.baselines.memory_bytes,
-    )
+    return problem
 
 
 def _prediction(points: int, problem: Problem, seconds: float | None) -> Prediction:
@@ -194,12 +179,6 @@ def _prediction(points: int, problem: Problem, seconds: float | None) -> Predict
             "fit into memory, the finest that does is taken and the result marked",
         ),
     )
-
-
-def _given_box(extent: float | Sequence[tuple[float, float]], dimensions: int) -> Box:
-    if isinstance(extent, int | float):
-        return ((-float(extent), float(extent)),) * dimensions
-    return tuple((float(low), float(high)) for low, high in extent)
 
 
 def _coarse_spacing(guess: FirstGuess, space_order: int, tolerance: float) -> float:

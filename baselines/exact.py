@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from baselines import crank_nicolson, fock, relative_grid, split_step
-from baselines.grids.refinement import Progress
 from baselines.prediction import Prediction, require_memory
-from baselines.solution import Solution
+from baselines.solution import Progress, Solution
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
 

@@ -1,10 +1,10 @@
 """Bosons in Fock space: oscillator orbitals that follow the cloud, all states up to an energy cutoff.
 
-One dimension, two bosons or more, a harmonic trap (or none) and any smooth interaction of differences, both
-possibly quenched, from a Gaussian. The centre of mass is exact; the relative motion is a vector in the space
-of `baselines.fock_space`, moved by fourth-order Magnus steps. Step and cutoff are refined until moments and
-densities stop changing: the error falls by a constant factor with every few quanta, which the last two
-changes measure.
+One dimension, any smooth potential and interaction of differences, both possibly quenched, from a product
+state. In a harmonic trap (or none), from a Gaussian, the centre of mass is exact and only the relative motion
+is a vector in the space of `baselines.fock_space`; else all bosons are. Fourth-order Magnus steps move it.
+Step and cutoff are refined until moments and densities stop changing: the error falls by a constant factor
+with every few quanta, which the last two changes measure.
 
 Shapes: `T` saved times, `M` points of x, `E` cutoff.
 """
@@ -18,19 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.fock_space.problem import Problem, Run, Snapshots, classical_quanta, make_problem
+from baselines.fock_space.problem import Problem, make_problem
 from baselines.fock_space.propagation import MOST_KRYLOV
-from baselines.fock_space.relative_model import RelativeModel
-from baselines.fock_space.removal import number_of_entries
-from baselines.fock_space.states import number_of_states
-from baselines.grids.refinement import Progress
+from baselines.fock_space.run import Run, Snapshots
 from baselines.prediction import Prediction, require_memory
-from baselines.solution import Solution
+from baselines.solution import Progress, Solution
 from dsmsim.config import Config
 
 CUTOFF_KEY = "baselines.fock.cutoff"
-# quanta between two cutoffs that are compared
-CUTOFF_STEP = 6
 LARGEST_CUTOFF = 200
 # pair entries of a space: about an hour of one core
 MOST_ENTRIES = 40_000_000
@@ -41,9 +36,6 @@ MOST_HALVINGS = 8
 STATES_FOR_STEPS = 1000
 # the fall of the error from one cutoff to the next: the slowest and fastest that are believed, and the guess
 SLOWEST_FALL, FASTEST_FALL, GUESSED_FALL = 0.9, 0.2, 0.5
-# half width of the points of x in standard deviations, and points per smallest of these
-REACH, POINTS_PER_WIDTH = 7.0, 9.0
-FEWEST_POINTS, MOST_POINTS = 257, 8193
 # pair entries per second and core, all products included, for predictions
 SPEED = 3.0e7
 
@@ -61,21 +53,21 @@ def evolve(
     Args:
         config: the input.
         cutoff: E, most quanta of a state.
-        basis: "breathing" (also None): orbitals that follow the cloud; "lab": those of the start.
+        basis: "breathing": orbitals that follow the cloud; "lab": orbitals at rest; None: the better of both.
         tolerance: largest error estimate to accept, of variances (relative) and densities (L1).
         progress: called with one line of text after each run.
 
     Raises:
-        ConfigError: more than one dimension, a single boson, a trap that is not harmonic, a start that is not
-            Gaussian, or a space that does not fit into the memory.
+        ConfigError: more than one dimension, a potential that is not finite where the orbitals are, or a
+            space that does not fit into the memory.
     """
     say = progress or (lambda line: None)
     problem = make_problem(config, basis, tolerance)
     stepping = _choose_step(problem, say)
-    step = CUTOFF_STEP
+    step = problem.family.cutoff_step
     ladder = [max(2, cutoff - step), cutoff] if cutoff else range(first_cutoff(problem), LARGEST_CUTOFF, step)
     require_memory(_prediction(problem, ladder[-1] if cutoff else ladder[1]), config, CUTOFF_KEY)
-    convergence = _Convergence(float(problem.x[1] - problem.x[0]))
+    convergence = _Convergence(problem.family.dx)
     for used, following in itertools.zip_longest(ladder, ladder[1:]):
         # everything is read off where this run is likely to be the last
         expected = convergence.expected_error + stepping.error
@@ -89,7 +81,7 @@ def evolve(
             break
     if not run.everything:
         run = Run(problem, used, stepping.dt, everything=True)
-    how = _how(problem, run, stepping, convergence, basis or "breathing", fixed=cutoff is not None)
+    how = _how(problem, run, stepping, convergence, fixed=cutoff is not None)
     return Solution(problem.times, run.groups(), how)
 
 
@@ -121,13 +113,17 @@ def predict(config: Config) -> Prediction:
     table = config.baselines.fock
     problem = make_problem(config, None if table.basis == "auto" else table.basis, table.tolerance)
     # most problems need three or four cutoffs
-    cutoff = first_cutoff(problem) + 3 * CUTOFF_STEP if table.cutoff == "auto" else int(table.cutoff)
+    cutoff = (
+        first_cutoff(problem) + 3 * problem.family.cutoff_step
+        if table.cutoff == "auto"
+        else int(table.cutoff)
+    )
     return _prediction(problem, cutoff)
 
 
 def first_cutoff(problem: Problem) -> int:
     """Where the search begins: a little above the quanta of all but one in a hundred classical states."""
-    return 2 * math.ceil(0.5 * (1.1 * classical_quanta(problem) + 8.0))
+    return 2 * math.ceil(0.5 * (1.1 * problem.family.quanta + 8.0))
 
 
 @dataclass(frozen=True)
@@ -186,10 +182,10 @@ class _Convergence:
 def _choose_step(problem: Problem, say: Progress) -> _Stepping:
     """Halve the step, in a small space, until it matters no more."""
     small = first_cutoff(problem)
-    while number_of_states(problem.system.particles, small, even_only=True) > STATES_FOR_STEPS and small > 4:
+    while problem.family.states(small) > STATES_FOR_STEPS and small > 4:
         small -= 2
     dt = problem.times[-1] / 8.0 if problem.times[-1] > 0.0 else 1.0
-    dx = float(problem.x[1] - problem.x[0])
+    dx = problem.family.dx
     before = Run(problem, small, dt, everything=False).snapshots
     error = math.inf
     for _ in range(MOST_HALVINGS):
@@ -206,27 +202,24 @@ def _choose_step(problem: Problem, say: Progress) -> _Stepping:
 
 def _fits(problem: Problem, cutoff: int, config: Config) -> bool:
     """Whether a space may be used."""
-    entries = number_of_entries(problem.system.particles, cutoff, 2, even_only=True)
-    needed = RelativeModel.bytes_needed(problem.system.particles, cutoff, MOST_KRYLOV // 2)
-    return entries <= MOST_ENTRIES and needed <= config.baselines.memory_bytes
+    needed = problem.family.bytes_needed(cutoff, MOST_KRYLOV // 2)
+    return problem.family.entries(cutoff) <= MOST_ENTRIES and needed <= config.baselines.memory_bytes
 
 
 def _prediction(problem: Problem, cutoff: int) -> Prediction:
-    particles = problem.system.particles
-    states = number_of_states(particles, cutoff, even_only=True)
-    entries = number_of_entries(particles, cutoff, 2, even_only=True)
+    family, particles = problem.family, problem.system.particles
     # eight products per step and more for what is read off; all smaller spaces together cost as much again
     products = 20.0 * max(20, len(problem.times))
     return Prediction(
         method="fock",
-        points=f"{states:,} states of {particles} bosons, cutoff {cutoff}",
-        memory=RelativeModel.bytes_needed(particles, cutoff, MOST_KRYLOV // 2),
-        seconds=2.0 + products * entries / SPEED,
+        points=f"{family.states(cutoff):,} states of {particles} bosons, cutoff {cutoff}",
+        memory=family.bytes_needed(cutoff, MOST_KRYLOV // 2),
+        seconds=2.0 + products * family.entries(cutoff) / SPEED,
     )
 
 
 def _how(
-    problem: Problem, run: Run, stepping: _Stepping, convergence: _Convergence, basis: str, *, fixed: bool
+    problem: Problem, run: Run, stepping: _Stepping, convergence: _Convergence, *, fixed: bool
 ) -> dict[str, Any]:
     variance, density = convergence.parts
     error = convergence.error + stepping.error
@@ -235,10 +228,13 @@ def _how(
         fix = f"raise {CUTOFF_KEY}" if fixed else "raise baselines.memory, shorten the time, or weaken g"
         limit = problem.tolerance
         warnings.append(f"the error estimate, {error:.2g}, is above the tolerance, {limit:.2g}: {fix}")
+    missing = run.model.start_norm_missing
+    if missing > problem.tolerance:
+        warnings.append(f"the space lacks a probability of {missing:.2g} of the start: raise {CUTOFF_KEY}")
     if run.edge_probability > problem.tolerance:
         warnings.append(f"a probability of {run.edge_probability:.2g} lies beyond the stored points of x")
     return {
-        "method": f"bosonic Fock space, {basis} orbitals, Magnus order 4",
+        "method": f"bosonic Fock space, {problem.family.basis} orbitals, Magnus order 4",
         "error_estimate": error,
         "error_variance": variance,
         "error_density": density,
@@ -250,5 +246,6 @@ def _how(
         "states": run.model.states.size,
         "dt": run.longest_step,
         "last_shells_probability": run.last_shells,
+        "start_norm_missing": missing,
         "edge_probability": run.edge_probability,
     }

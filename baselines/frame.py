@@ -7,8 +7,7 @@ turns H = p^2/(2 mass) + V(z, t) into, with y = z/a and q = -i d/dy,
     H' = hbar^2 q^2/(2 mass a^2) + hbar (c - a'/a) (y q + q y)/2 + mass a^2 (c' + c^2) y^2/2 + V(a y, t)
 
 for ANY smooth a(t) and c(t): a good choice only makes phi simple. Where the cloud will go is foreseen well
-enough by classical trajectories that start from the quantum distribution (truncated Wigner; Steel et al.,
-Phys. Rev. A 58 (1998) 4824): a few thousand, in milliseconds. In the frame each has the oscillator energy
+enough by classical trajectories (`baselines.classical`). In the frame each has the oscillator energy
 
     e = sum over coordinates of (z/a)^2/2 + (a (p - mass c z)/hbar)^2/2
 
@@ -28,12 +27,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.optimize import minimize
 
-from dsmsim.system import GaussianState, InitialState, System
+from baselines.classical import leapfrog, time_scale, wigner_sample
+from dsmsim.system import InitialState, System
 
 Array = NDArray[np.float64]
 
@@ -122,25 +121,18 @@ def classical_cloud(
         axis: which one is looked at.
         seed: of the trajectories.
     """
-    generator = np.random.default_rng(seed)
-    x, p = _wigner_sample(system, initial, generator)
-    step = _time_scale(system, x, p) * STEP
+    x, p = wigner_sample(system, initial, TRAJECTORIES, seed)
+    step = time_scale(system, x, p) * STEP
     looker = _Looker(system.particles, system.dimensions, relative, axis)
     stops = [0.0, *(b for b in system.breakpoints if b < end), end]
     for first, last in itertools.pairwise(stops):
         looks = max(FEWEST_LOOKS, math.ceil((last - first) / (step * STEPS_PER_LOOK)))
         steps = min(max(1, MOST_STEPS // looks), math.ceil((last - first) / (step * looks)))
-        dt = (last - first) / (looks * steps)
         looker.look(first, x, p)
-        # forces strictly inside the interval: V may jump at its ends
-        force = _force(system, x, first + 1e-6 * dt)
-        for index in range(looks * steps):
-            p = p + 0.5 * dt * force
-            x = x + dt * p / system.mass
-            force = _force(system, x, first + (index + 1.0 - 1e-6) * dt)
-            p = p + 0.5 * dt * force
-            if (index + 1) % steps == 0:
-                looker.look(first + (index + 1) * dt, x, p)
+        path = leapfrog(system, x, p, first, last, looks * steps)
+        for index, (t, x, p) in enumerate(path, 1):
+            if index % steps == 0:
+                looker.look(t, x, p)
     return looker.cloud()
 
 
@@ -230,36 +222,3 @@ class _Looker:
         times, mean, momentum, zz, pp, zp = (np.array(column) for column in zip(*self._rows, strict=True))
         coordinates = self._shape[1] - 1 if self._relative else self._shape[1]
         return Cloud(times, mean, momentum, coordinates, zz, pp, zp)
-
-
-def _wigner_sample(
-    system: System, initial: InitialState, generator: np.random.Generator
-) -> tuple[Array, Array]:
-    """Positions and momenta (K, n): p = mass v(x) + noise of the variance of mass u, as for a Gaussian."""
-    half = initial.sample(generator, TRAJECTORIES // 2)
-    # mirrored, so that the mean is exact
-    x = np.concatenate([half, 2.0 * initial.mean - half])
-    with torch.no_grad():
-        osmotic, current = (field(torch.from_numpy(x)).numpy() for field in (initial.u, initial.v))
-    spread = system.mass * np.sqrt((osmotic**2).mean(0))
-    if isinstance(initial, GaussianState):
-        spread = 0.5 * system.hbar / np.sqrt(initial.variance)
-    noise = spread * generator.standard_normal(half.shape)
-    return x, system.mass * current + np.concatenate([noise, -noise])
-
-
-def _force(system: System, x: Array, t: float) -> Array:
-    with torch.no_grad():
-        rows = torch.from_numpy(x)
-        force: Array = -system.gradient(rows, rows.new_full((rows.shape[0], 1), t)).numpy()
-    return force
-
-
-def _time_scale(system: System, x: Array, p: Array) -> float:
-    """The shortest of the times in which the start spreads, moves by its width, or is pushed by it."""
-    width = float(x.std(0).min())
-    scales = [width / (float((p / system.mass).std(0).max()) + 1e-300)]
-    for t in (1e-9, *system.breakpoints):
-        push = float(np.sqrt((_force(system, x, t) ** 2).mean(0)).max()) / system.mass
-        scales.append(math.sqrt(width / (push + 1e-300)))
-    return min(scales)

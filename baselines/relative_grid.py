@@ -32,7 +32,8 @@ from baselines.relative.breathing import breathing, classical_cloud
 from baselines.relative.coordinates import relative_coordinates
 from baselines.relative.problem import Problem, Shape, evolution_memory, evolution_seconds
 from baselines.relative.recorder import Lab
-from baselines.relative.refinement import MOST_SECONDS, Missed, Progress, Refinement, RelativeSolution
+from baselines.relative.refinement import MOST_SECONDS, Missed, Refinement, RelativeSolution
+from baselines.solution import Progress
 from baselines.trap_motion import require_separable, trap_motion
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError

@@ -5,7 +5,7 @@ Shapes: `N` particles, `D` dimensions, `M` points per coordinate, `T` saved time
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from dsmsim.config import Config
 from dsmsim.store import provenance, write_results
 
 Group = Mapping[str, np.ndarray[Any, Any]]
+# called with one line of text after each refinement
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

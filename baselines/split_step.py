@@ -26,28 +26,22 @@ import torch
 from baselines.grids.fourier import COMPOSITIONS
 from baselines.grids.ground_state import GroundState
 from baselines.grids.ground_state import ground_state as imaginary_time
+from baselines.grids.problem import EDGE_CHECKS, Outgrown, Problem, given_box, intervals, make_problem
 from baselines.grids.product import Box
 from baselines.grids.refinement import (
     BYTES_PER_POINT,
-    EDGE_CHECKS,
     MOST_PER_COORDINATE,
     MOST_WORK,
-    Outgrown,
-    Problem,
-    Progress,
     Refinement,
     Unresolved,
-    intervals,
     too_costly,
 )
 from baselines.prediction import Prediction, require_memory
-from baselines.solution import GridSolution
+from baselines.solution import GridSolution, Progress
 from baselines.threads import thread_count
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
 from dsmsim.system import (
-    build_initial,
-    build_system,
     center_of_mass,
     closed_form,
 )
@@ -88,9 +82,9 @@ def evolve(
     Raises:
         ConfigError: too large a grid for the memory, too many steps, or a potential that is not finite.
     """
-    problem = _problem(config, points, extent, dt, tolerance, keep_psi)
+    problem = make_problem(config, points, extent, dt, tolerance, keep_psi)
     n = problem.system.coordinates
-    box = _first_box(config, problem) if extent is None else _given_box(extent, problem.system.dimensions)
+    box = _first_box(config, problem) if extent is None else given_box(extent, problem.system.dimensions)
     spacing = _first_spacing(problem)
     chosen = points or _points_for(box, spacing)
     require_memory(_prediction(chosen, n, None), config, "baselines.split_step.grid")
@@ -138,9 +132,9 @@ def ground_state(
     Raises:
         ConfigError: as `evolve`, or the state fits no grid.
     """
-    problem = _problem(config, points, extent, None, tolerance)
+    problem = make_problem(config, points, extent, None, tolerance)
     system = problem.system
-    box = _first_box(config, problem) if extent is None else _given_box(extent, system.dimensions)
+    box = _first_box(config, problem) if extent is None else given_box(extent, system.dimensions)
     spacing = _first_spacing(problem)
     for _ in range(MOST_ATTEMPTS):
         chosen = points or _points_for(box, spacing)
@@ -181,10 +175,10 @@ def predict(config: Config) -> Prediction:
         ConfigError: the potential or the initial state cannot be built.
     """
     options = _options(config)
-    problem = _problem(config, options["points"], options["extent"], options["dt"], options["tolerance"])
+    problem = make_problem(config, options["points"], options["extent"], options["dt"], options["tolerance"])
     system = problem.system
     extent = options["extent"]
-    box = _first_box(config, problem) if extent is None else _given_box(extent, system.dimensions)
+    box = _first_box(config, problem) if extent is None else given_box(extent, system.dimensions)
     # one refinement of both, each by what `Refinement` would do; the box may still grow
     points = options["points"] or math.ceil(1.5 * _points_for(box, _first_spacing(problem)))
     step = options["dt"] or 0.5 * _first_step(problem)
@@ -208,30 +202,6 @@ def _options(config: Config) -> dict[str, Any]:
     }
 
 
-def _problem(
-    config: Config,
-    points: int | None,
-    extent: float | Sequence[tuple[float, float]] | None,
-    dt: float | None,
-    tolerance: float,
-    keep_psi: bool = False,
-) -> Problem:
-    return Problem(
-        config=config,
-        system=build_system(config),
-        initial=build_initial(config),
-        times=np.asarray(config.time.save_times, dtype=np.float64),
-        end=config.time.end,
-        keep_psi=keep_psi,
-        # a wave that returns from the edge disturbs densities by its amplitude
-        edge_limit=tolerance**2,
-        fixed_box=extent is not None,
-        fixed_points=points is not None,
-        fixed_dt=dt is not None,
-        memory=config.baselines.memory_bytes,
-    )
-
-
 def _prediction(points: int, coordinates: int, seconds: float | None) -> Prediction:
     size = points**coordinates
     return Prediction(
@@ -241,12 +211,6 @@ def _prediction(points: int, coordinates: int, seconds: float | None) -> Predict
         seconds=seconds,
         notes=("the box may grow while the cloud spreads",),
     )
-
-
-def _given_box(extent: float | Sequence[tuple[float, float]], dimensions: int) -> Box:
-    if isinstance(extent, int | float):
-        return ((-float(extent), float(extent)),) * dimensions
-    return tuple((float(low), float(high)) for low, high in extent)
 
 
 def _first_box(config: Config, problem: Problem) -> Box:

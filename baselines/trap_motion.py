@@ -154,9 +154,7 @@ def trap_at(system: System, t: float) -> tuple[Array, Array]:
         return np.zeros(system.dimensions), np.zeros(system.dimensions)
     moment = torch.tensor(t, dtype=torch.float64)
     omega, center = (
-        np.broadcast_to(
-            np.asarray(trap.at(name, moment), dtype=np.float64), system.dimensions
-        )
+        np.broadcast_to(np.asarray(trap.at(name, moment), dtype=np.float64), system.dimensions)
         for name in ("omega", "center")
     )
     return omega**2, center

@@ -39,6 +39,30 @@ class EnergyMatrices:
     interaction: Array
 
 
+class PairInteraction:
+    """Matrices of (g/2) w(sqrt(2) a y, t) between phi_0, phi_2, ... of a pair's difference.
+
+    Args:
+        system: with an interaction, or without.
+        frame: of which the length a is used.
+        cutoff: E.
+    """
+
+    def __init__(self, system: System, frame: Frame, cutoff: int) -> None:
+        self._system, self._frame = system, frame
+        self._quadrature = Quadrature(np.arange(0, cutoff + 1, 2))
+
+    def __call__(self, t: float) -> Array:
+        """The matrix at time t."""
+        size = len(self._quadrature.functions)
+        if self._system.interaction is None:
+            return np.zeros((size, size))
+        r = torch.from_numpy(math.sqrt(2.0) * self._frame(t).length * self._quadrature.y)[:, None]
+        with torch.no_grad():
+            values = self._system.interaction.value(r, r.new_full((len(r),), t)).numpy()
+        return self._quadrature.matrix(np.broadcast_to(values, len(r)))
+
+
 class RelativeHamiltonian:
     """Pair matrices in a frame, for one dimension.
 
@@ -51,7 +75,7 @@ class RelativeHamiltonian:
     def __init__(self, system: System, frame: Frame, cutoff: int) -> None:
         self.system, self.frame = system, frame
         quanta = np.arange(0, cutoff + 1, 2)
-        self._quadrature = Quadrature(quanta)
+        self.interaction = PairInteraction(system, frame, cutoff)
         self.position_squared = position_squared(quanta)
         self._momentum_squared = momentum_squared(quanta)
         self._dilation = dilation(quanta)
@@ -69,15 +93,6 @@ class RelativeHamiltonian:
             + 0.5 * system.mass * state.length**2 * stiffness * self.position_squared
         )
         return (self._share * one_body + self.interaction(t),)
-
-    def interaction(self, t: float) -> Array:
-        """Matrix of (g/2) w at time t."""
-        if self.system.interaction is None:
-            return np.zeros_like(self.position_squared)
-        r = torch.from_numpy(math.sqrt(2.0) * self.frame(t).length * self._quadrature.y)[:, None]
-        with torch.no_grad():
-            values = self.system.interaction.value(r, r.new_full((len(r),), t)).numpy()
-        return self._quadrature.matrix(np.broadcast_to(values, len(r)))
 
     def energies(self, t: float) -> EnergyMatrices:
         """Pair matrices of the true kinetic, trap and interaction energy at time t."""

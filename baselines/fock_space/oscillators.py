@@ -10,6 +10,7 @@ centre (y1 + y2)/sqrt(2) and of its difference (y1 - y2)/sqrt(2). The two are re
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,28 @@ def dilation(quanta: NDArray[np.int64]) -> ComplexArray:
 def _two_up(quanta: NDArray[np.int64]) -> Array:
     """a_dagger^2/2."""
     return np.diag(0.5 * np.sqrt((quanta[:-1] + 1.0) * (quanta[:-1] + 2.0)), -1)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Matrices between phi_0 ... phi_E, (E + 1, E + 1) each, of y, y^2, q, q^2 and (y q + q y)/2."""
+
+    position: Array
+    position_squared: Array
+    momentum: ComplexArray
+    momentum_squared: Array
+    dilation: ComplexArray
+
+
+def ladder(cutoff: int) -> Ladder:
+    """The matrices up to E = `cutoff`."""
+    size = cutoff + 1
+    # two quanta more, so that products are right up to the last row
+    lower = np.diag(np.sqrt(np.arange(1.0, size + 2.0)), 1)
+    y, q = (lower + lower.T) / math.sqrt(2.0), (lower - lower.T) / (1j * math.sqrt(2.0))
+    kept = slice(size), slice(size)
+    dilated = 0.5 * (y @ q + q @ y)
+    return Ladder(y[kept], (y @ y)[kept], q[kept], np.real(q @ q)[kept], dilated[kept])
 
 
 class Quadrature:

@@ -94,7 +94,7 @@ def one_body_matrix(matrix: ComplexArray, x: Array, moment: Moment, wavenumber: 
         wavenumber: the largest that matters of a boson: the integral has points enough for it.
     """
     number, length = moment.particles, moment.frame.length
-    weights, vectors = _strong(matrix)
+    weights, vectors = strong(matrix)
     # splines need more points than integrals, and the shear adds wavenumbers
     finer = 4.0 * moment.largest_wavenumber(len(matrix)) * length / _reach(len(matrix))
     y = _points(len(matrix), finer)
@@ -124,17 +124,13 @@ def pair_density(names: Labels, matrix: ComplexArray, x: Array, moment: Moment) 
         moment: the time.
     """
     number, length = moment.particles, moment.frame.length
-    dx = (x[-1] - x[0]) / (len(x) - 1)
-    # x1 - x2 and x1 + x2 take 2 M - 1 values each on the points
-    steps = np.arange(2 * len(x) - 1)
-    difference = (steps - (len(x) - 1)) * dx / math.sqrt(2.0)
-    middle = (2.0 * x[0] + steps * dx) / math.sqrt(2.0)
+    middle, difference = middles_and_differences(x)
     size = int(names.sum(1).max()) + 1
     phi_r = oscillator_functions(difference / length, size)[::2] / math.sqrt(length)
     y = _points(size)
     phi_zeta = oscillator_functions(y, size)
-    weights, vectors = _strong(matrix, FAINT_PAIR)
-    relative = np.zeros((len(y), len(steps)))
+    weights, vectors = strong(matrix, FAINT_PAIR)
+    relative = np.zeros((len(y), len(difference)))
     for weight, vector in zip(weights, vectors.T, strict=True):
         table = np.zeros((size, (size + 1) // 2), dtype=np.complex128)
         table[names[:, 0], names[:, 1] // 2] = vector
@@ -143,12 +139,54 @@ def pair_density(names: Labels, matrix: ComplexArray, x: Array, moment: Moment) 
     centers = math.sqrt(2.0) * moment.mean + math.sqrt((number - 2) / number) * length * y
     spread = _gaussian(middle[:, None] - centers, 2.0 * moment.center_variance)
     both = spread @ relative * (y[1] - y[0]) if number > 2 else spread[:, :1] * relative[:1]
-    i = np.arange(len(x))
-    return np.asarray(both[i[:, None] + i, i[:, None] - i + len(x) - 1])
+    return at_pairs(both)
 
 
-def _strong(matrix: ComplexArray, least: float = FAINT_EIGENVALUE) -> tuple[Array, ComplexArray]:
-    """Eigenvalues above `least` and their eigenvectors."""
+def middles_and_differences(x: Array) -> tuple[Array, Array]:
+    """(x1 + x2)/sqrt(2) and (x1 - x2)/sqrt(2) for pairs of equidistant points (M,): 2 M - 1 values each."""
+    dx = (x[-1] - x[0]) / (len(x) - 1)
+    steps = np.arange(2 * len(x) - 1)
+    difference = (steps - (len(x) - 1)) * dx / math.sqrt(2.0)
+    return (2.0 * x[0] + steps * dx) / math.sqrt(2.0), difference
+
+
+def at_pairs(values: Array) -> Array:
+    """(M, M) at pairs of points from values at their middles and differences (2 M - 1, 2 M - 1)."""
+    i = np.arange((len(values) + 1) // 2)
+    return np.asarray(values[i[:, None] + i, i[:, None] - i + len(i) - 1])
+
+
+def with_center_of_mass(
+    y: Array, slopes: ComplexArray, moment: Moment, rng: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    """Positions, osmotic and current velocity (K, N) of configurations with the true centre of mass.
+
+    The vacuum's factor exp(-N Y^2/2), Y the mean of y, is taken out of the slopes, and the true Gaussian put
+    in its place, its position drawn from it.
+
+    Args:
+        y, slopes: (K, N) configurations in the frame and d log psi/dy there.
+        moment: the time.
+        rng: for the position of the centre of mass.
+    """
+    frame, number = moment.frame, moment.particles
+    middle = y.mean(1, keepdims=True)
+    # without the centre of mass; then from y to lengths, with the shear of the frame
+    slopes = (slopes + middle) / frame.length
+    slopes = slopes + 1j * moment.mass * frame.shear / moment.hbar * frame.length * (y - middle)
+    shift = math.sqrt(moment.center_variance) * rng.standard_normal((len(y), 1))
+    x = moment.mean + shift + frame.length * (y - middle)
+    unit = moment.hbar / moment.mass
+    variance = number * moment.center_variance
+    rate = float(moment.motion.variance_rate[moment.index, 0])
+    u = unit * slopes.real - 0.5 * unit * shift / variance
+    velocity = float(moment.motion.velocity[moment.index, 0])
+    v = unit * slopes.imag + velocity + 0.5 * rate / variance * shift
+    return x, u, v
+
+
+def strong(matrix: ComplexArray, least: float = FAINT_EIGENVALUE) -> tuple[Array, ComplexArray]:
+    """Eigenvalues above `least` of a Hermitian matrix, and their eigenvectors."""
     values, vectors = eigh(matrix, subset_by_value=(least, math.inf))
     return np.asarray(values, dtype=np.float64), np.asarray(vectors, dtype=np.complex128)
 

@@ -9,31 +9,41 @@ Shapes: `T` saved times, `M` points of x.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baselines.fock_space.hamiltonian import RelativeHamiltonian
+from baselines.fock_space.model import Family, Model
 from baselines.fock_space.pair_operator import PairOperator
-from baselines.fock_space.positions import Moment, one_body_density, one_body_matrix, pair_density
+from baselines.fock_space.positions import (
+    Moment,
+    one_body_density,
+    one_body_matrix,
+    pair_density,
+    with_center_of_mass,
+)
 from baselines.fock_space.propagation import Apply, Wave
+from baselines.fock_space.quanta import relative_quanta
 from baselines.fock_space.reduced import ReducedStates
-from baselines.fock_space.removal import number_of_entries, removal
+from baselines.fock_space.removal import removal
 from baselines.fock_space.single_shots import SingleShots
-from baselines.fock_space.states import boson_states, number_of_states
-from baselines.frame import Frame
-from baselines.trap_motion import TrapMotion, trap_at
-from dsmsim.system import System
+from baselines.fock_space.spread import fastest, points_between
+from baselines.fock_space.states import boson_states
+from baselines.frame import Cloud, Frame, classical_cloud, following_frame, resting_frame
+from baselines.trap_motion import TrapMotion, trap_at, trap_motion
+from dsmsim.system import InitialState, System
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
-# bytes per entry of the columns of pairs (index, factor), and of those of one boson
-ENTRY = 5
+# half width of the points of x in standard deviations
+REACH = 7.0
 
 
-class RelativeModel:
+class RelativeModel(Model):
     """One space: its states, its Hamiltonian, and what is read off.
 
     Args:
@@ -43,24 +53,13 @@ class RelativeModel:
         cutoff: E.
     """
 
-    name = "relative motion"
-
     def __init__(self, system: System, frame: Frame, motion: TrapMotion, cutoff: int) -> None:
-        self.system, self.frame, self.motion, self.cutoff = system, frame, motion, cutoff
+        self.system, self.frame, self.motion = system, frame, motion
         self.states = boson_states(system.particles, cutoff, even_only=True)
         self._pairs = PairOperator(removal(self.states, 2))
         self._hamiltonian = RelativeHamiltonian(system, frame, cutoff)
         self._one = ReducedStates(removal(self.states, 1))
-        self.matrices = self._hamiltonian.matrices
         self._shots = SingleShots(self._one.removal)
-
-    @staticmethod
-    def bytes_needed(particles: int, cutoff: int, krylov: int) -> int:
-        """Memory of one such space, `krylov` vectors included."""
-        states = number_of_states(particles, cutoff, even_only=True)
-        entries = sum(number_of_entries(particles, cutoff, count, even_only=True) for count in (1, 2))
-        # the columns of one energy of the others are held at a time, three times over
-        return int(16 * states * (krylov + 6) + ENTRY * entries + 16 * entries // 2)
 
     def start(self) -> Wave:
         """All bosons in the lowest orbital (S,)."""
@@ -68,15 +67,14 @@ class RelativeModel:
         psi[0] = 1.0
         return psi
 
+    def matrices(self, t: float) -> tuple[ComplexArray, ...]:
+        """That of a pair, alone."""
+        return self._hamiltonian.matrices(t)
+
     def action(self, matrices: tuple[ComplexArray, ...]) -> Apply:
         """What the Hamiltonian of these matrices does to a state."""
         (h,) = matrices
         return lambda psi: self._pairs.apply(h, psi)
-
-    def last_shells(self, psi: Wave) -> float:
-        """Probability in the highest tenth of the energies."""
-        first = self.states.offsets[max(1, self.cutoff - max(2, self.cutoff // 10))]
-        return float((np.abs(psi[first:]) ** 2).sum())
 
     def moments(self, index: int, t: float, psi: Wave) -> dict[str, Any]:
         """Moments and energies at one saved time, by the names of the results file."""
@@ -133,8 +131,56 @@ class RelativeModel:
         self, index: int, t: float, psi: Wave, rng: np.random.Generator
     ) -> tuple[Array, Array, Array]:
         """Positions drawn from |psi|^2, osmotic and current velocity there: (K, N) each."""
-        return self._shots.draw(psi, self._moment(index, t), rng)
+        y, slopes = self._shots.draw(psi, rng)
+        return with_center_of_mass(y, slopes, self._moment(index, t), rng)
 
     def _moment(self, index: int, t: float) -> Moment:
         system = self.system
         return Moment(self.frame(t), self.motion, index, system.particles, system.hbar, system.mass)
+
+
+class RelativeFamily(Family):
+    """Relative models of one problem.
+
+    Args:
+        system: as of the model.
+        initial: a Gaussian.
+        times: (T,) saved times.
+        end: last time.
+        basis: "lab" for orbitals at rest, else they follow the cloud.
+    """
+
+    cutoff_step = 6
+    krylov_share = 0.02
+    even_only = True
+
+    def __init__(
+        self, system: System, initial: InitialState, times: Array, end: float, basis: str | None
+    ) -> None:
+        self.system = system
+        self.basis = basis or "breathing"
+        length = math.sqrt(2.0 * float(initial.variance[0]))
+        cloud = classical_cloud(system, initial, end, relative=True)
+        self._frame = resting_frame(length)
+        if basis != "lab":
+            self._frame = following_frame(
+                cloud, system.hbar, system.mass, start_length=length, moving_center=False
+            )
+        self._motion = trap_motion(system, initial, times)
+        self.quanta = relative_quanta(cloud, self._frame, system.hbar, system.mass)
+        self.x = _points(system, cloud, self._motion)
+        self.fastest = fastest(cloud)
+
+    def model(self, cutoff: int) -> RelativeModel:
+        return RelativeModel(self.system, self._frame, self._motion, cutoff)
+
+
+def _points(system: System, cloud: Cloud, motion: TrapMotion) -> Array:
+    """Equidistant x around everything that is expected, fine enough for the narrowest density."""
+    particles = system.particles
+    center = motion.variance[:, 0] / particles
+    relative = np.interp(motion.times, cloud.times, cloud.position_variance) * (particles - 1) / particles
+    width = np.sqrt(center + relative)
+    low = float((motion.mean[:, 0] - REACH * width).min())
+    high = float((motion.mean[:, 0] + REACH * width).max())
+    return points_between(low, high, float(width.min()))

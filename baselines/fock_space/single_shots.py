@@ -7,9 +7,6 @@ grad psi:
 
     psi(y_1 ... y_N) = <0| Phi(y_N) ... Phi(y_1) |psi>/sqrt(N!),      Phi(y) = sum_p phi_p(y) a_p
 
-Centre of mass: its vacuum factor exp(-N Y^2/2), Y the mean of y, is taken out of the slopes, and the true
-Gaussian put in its place, its position drawn from it.
-
 Shapes: `K` configurations, `N` bosons, `E` cutoff.
 """
 
@@ -22,8 +19,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.fock_space.one_body_operator import orbital_matrix
 from baselines.fock_space.oscillators import oscillator_functions
-from baselines.fock_space.positions import Moment
 from baselines.fock_space.removal import ROOTS, Removal, removal
 
 Array = NDArray[np.float64]
@@ -65,25 +62,7 @@ class SingleShots:
         work = sum(float((step.sizes[:, 0] ** 2 * step.sizes[:, 1]).sum()) for step in self._chain[1:])
         return int(min(max(MOST_WORK / max(work, 1.0), FEWEST_CONFIGURATIONS), MOST_CONFIGURATIONS))
 
-    def draw(self, psi: Wave, moment: Moment, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-        """Positions, osmotic and current velocity (K, N) at one time."""
-        y, slopes = self._configurations(psi, rng)
-        frame, number = moment.frame, moment.particles
-        middle = y.mean(1, keepdims=True)
-        # without the centre of mass; then from y to lengths, with the shear of the frame
-        slopes = (slopes + middle) / frame.length
-        slopes = slopes + 1j * moment.mass * frame.shear / moment.hbar * frame.length * (y - middle)
-        shift = math.sqrt(moment.center_variance) * rng.standard_normal((len(y), 1))
-        x = moment.mean + shift + frame.length * (y - middle)
-        unit = moment.hbar / moment.mass
-        variance = number * moment.center_variance
-        rate = float(moment.motion.variance_rate[moment.index, 0])
-        u = unit * slopes.real - 0.5 * unit * shift / variance
-        velocity = float(moment.motion.velocity[moment.index, 0])
-        v = unit * slopes.imag + velocity + 0.5 * rate / variance * shift
-        return x, u, v
-
-    def _configurations(self, psi: Wave, rng: np.random.Generator) -> tuple[Array, Wave]:
+    def draw(self, psi: Wave, rng: np.random.Generator) -> tuple[Array, Wave]:
         """y (K, N) and the logarithmic slopes of psi in them (K, N)."""
         number = self._first.states.particles
         y = np.empty((self.affordable, number))
@@ -117,7 +96,7 @@ class SingleShots:
         step = self._chain[k]
         size = step.states.cutoff + 1
         gamma = np.zeros((size, size), dtype=np.complex128)
-        _orbital_matrix(
+        orbital_matrix(
             state, step.index, step.square, ROOTS, step.offsets, step.sizes, step.states.step, gamma
         )
         return np.asarray(np.einsum("ky,ky->y", self._phi, gamma.real @ self._phi))
@@ -162,24 +141,3 @@ def _annihilate(state, phi, index, square, roots, offsets, sizes, step, out):  #
                 out[first + i] += phi[p] * roots[square[entry]] * state[index[entry]]
                 entry += 1
         first += count
-
-
-@numba.njit(cache=True)
-def _orbital_matrix(  # type: ignore[no-untyped-def]
-    state, index, square, roots, offsets, sizes, step, gamma
-):
-    for energy in range(sizes.shape[0]):
-        labels, count = sizes[energy]
-        if labels == 0 or count == 0:
-            continue
-        columns = np.empty((labels, count), np.complex128)
-        entry = offsets[energy]
-        for label in range(labels):
-            for i in range(count):
-                columns[label, i] = roots[square[entry]] * state[index[entry]]
-                entry += 1
-        products = np.dot(columns, np.ascontiguousarray(columns.conj().T))
-        lowest = energy % 2 if step == 2 else 0
-        for a in range(labels):
-            for b in range(labels):
-                gamma[lowest + step * a, lowest + step * b] += products[a, b]

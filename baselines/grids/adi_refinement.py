@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from baselines.change import Change
 from baselines.grids.adi import BLANES_MOAN_PADE, STRANG_PADE, Scheme
 from baselines.grids.adi_run import Run, Trial, change_between, run
+from baselines.grids.problem import Outgrown, Problem
 from baselines.grids.product import Box
-from baselines.grids.refinement import Change, Outgrown, Problem, Progress
+from baselines.solution import Progress
 from dsmsim.errors import ConfigError
 
 # of the tolerance
@@ -44,15 +46,10 @@ def bytes_needed(points: int, coordinates: int, every: int = 2) -> int:
     return int(BYTES_PER_POINT * points**coordinates + BYTES_PER_RECORDED_POINT * recorded)
 
 
-def scaled(change: Change, by: float) -> Change:
-    """The change times a number."""
-    return Change(change.mean * by, change.variance * by, change.density * by)
-
-
 def richardson(change: Change, ratio: float, order: int) -> Change:
     """The error of the finer of two runs whose steps have this ratio; of a large change no less than that."""
     gain = ratio**order - 1.0
-    return scaled(change, 1.0 / (min(gain, 1.0) if change.worst > ASYMPTOTIC else gain))
+    return change * (1.0 / (min(gain, 1.0) if change.worst > ASYMPTOTIC else gain))
 
 
 @dataclass
@@ -134,7 +131,7 @@ class Refinement:
         while True:
             change, ratio = self._change(older, newer), older.dt / newer.dt
             error = richardson(change, ratio, scheme.order)
-            error_before = scaled(error, ratio**scheme.order)
+            error_before = error * (ratio**scheme.order)
             if self.problem.fixed_dt or error_before.worst <= goal:
                 return older, error_before
             if error.worst <= goal:

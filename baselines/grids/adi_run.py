@@ -5,18 +5,18 @@ Shapes: `D` axes, `M` points per coordinate, `T` saved times.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import scipy.fft
 
+from baselines.change import Change
 from baselines.grids.adi import Scheme, State, dirichlet_grid
+from baselines.grids.problem import Outgrown, Problem, stages
 from baselines.grids.product import Array, Box, Grid, Wave
-from baselines.grids.refinement import EDGE_CHECKS, Change, Outgrown, Problem, intervals
 from baselines.observables.grid_groups import GridRecorder
 
 Groups = Mapping[str, Mapping[str, np.ndarray[Any, Any]]]
@@ -129,17 +129,6 @@ def run(
         found.groups = _with_full_grid(recorder.groups(), found, norms, problem.times)
         found.psi = np.array(waves) if problem.keep_psi else None
     return found
-
-
-def stages(problem: Problem, dt: float) -> Iterator[tuple[float, float, int]]:
-    """Start, end and number of steps of every piece after which the edge is looked at."""
-    for start, stop in intervals(problem):
-        steps = max(1, math.ceil((stop - start) / dt - 1e-9))
-        pieces = min(steps, math.ceil((stop - start) * EDGE_CHECKS / problem.end))
-        ends = [steps * piece // pieces for piece in range(pieces + 1)]
-        for first, last in itertools.pairwise(ends):
-            until = stop if last == steps else start + (stop - start) * last / steps
-            yield start + (stop - start) * first / steps, until, last - first
 
 
 def change_between(before: Run, after: Run) -> Change:

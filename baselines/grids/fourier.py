@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
+from baselines.finite import require_finite
 from baselines.grids.product import Array, Grid, Wave
-from dsmsim.errors import ConfigError
 from dsmsim.system import System
 
 
@@ -69,12 +69,7 @@ class Propagator:
             ConfigError: V is not finite everywhere on the grid.
         """
         potential = self.grid.potential(self.system, t) if self._static is None else self._static
-        if not np.isfinite(potential).all():
-            raise ConfigError(
-                f"[system]: the potential is not finite everywhere at t = {t:.6g}; correct the formulas so "
-                "that it is finite at every point of the box",
-                key="system",
-            )
+        require_finite(potential, t)
         return potential
 
     def advance(self, psi: Wave, start: float, end: float, steps: int) -> Wave:

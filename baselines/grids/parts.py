@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from baselines.finite import require_finite
 from baselines.grids.product import Array, Grid, Wave
-from dsmsim.errors import ConfigError
 from dsmsim.system import InitialState, System
 
 
@@ -70,12 +70,7 @@ class PotentialTables:
         return self._kept_pair
 
     def _checked(self, table: Array, t: float) -> Array:
-        if not np.isfinite(table).all():
-            raise ConfigError(
-                f"[system]: the potential is not finite everywhere at t = {t:.6g}; correct the formulas so "
-                "that it is finite at every point of the box",
-                key="system",
-            )
+        require_finite(table, t)
         return table
 
 

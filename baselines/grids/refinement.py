@@ -9,23 +9,21 @@ Shapes: `D` dimensions, `M` points per coordinate, `T` saved times, psi (M, ...,
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import scipy.fft
 from scipy.signal import resample
 
+from baselines.change import MISSED, UNKNOWN, Change
 from baselines.grids.fourier import BLANES_MOAN, COMPOSITIONS, STRANG, Composition, Propagator
-from baselines.grids.product import Array, Box, Grid, Wave
+from baselines.grids.problem import Outgrown, Problem, stages
+from baselines.grids.product import Box, Grid, Wave
 from baselines.observables.grid_groups import GridRecorder
 from baselines.observables.two_body import where_it_is
-from baselines.solution import GridSolution
-from dsmsim.config import Config
-from dsmsim.system import InitialState, System
+from baselines.solution import GridSolution, Progress
 
 # of one evolution: points times kicks, about six minutes of one core
 MOST_WORK = 4e9
@@ -34,60 +32,10 @@ MOST_PER_COORDINATE = 1 << 16
 # at the peak: the wave function, its transform and its gradient, up to three phases of V, V itself, and what
 # the observables need
 BYTES_PER_POINT = 180
-# how often the edge is looked at, at least
-EDGE_CHECKS = 50
-
-Progress = Callable[[str], None]
 
 
 class Unresolved(Exception):
     """The state has wavenumbers that the grid cannot tell apart."""
-
-
-class Outgrown(Exception):
-    """The state reached these ends of the box: (D, 2) flags."""
-
-    def __init__(self, ends: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
-        super().__init__()
-        self.ends = ends
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What does not change from one attempt to the next."""
-
-    config: Config
-    system: System
-    initial: InitialState
-    times: Array
-    end: float
-    keep_psi: bool
-    # probability that may reach the ends of the grid, in x and in k
-    edge_limit: float
-    # whether the box, and the spacing, are the user's wish, whatever reaches their ends
-    fixed_box: bool
-    fixed_points: bool
-    fixed_dt: bool
-    # bytes that an evolution may use
-    memory: int
-
-
-def intervals(problem: Problem) -> Iterator[tuple[float, float]]:
-    """Parts of [0, last saved time] between saved times and breakpoints of V; steps never reach across."""
-    last = float(problem.times[-1])
-    stops = sorted({0.0, *problem.times.tolist(), *problem.system.breakpoints})
-    return itertools.pairwise(stop for stop in stops if stop <= last)
-
-
-def _stages(problem: Problem, dt: float) -> Iterator[tuple[float, float, int]]:
-    """Start, end and number of steps of every piece after which the edge is looked at."""
-    for start, stop in intervals(problem):
-        steps = max(1, math.ceil((stop - start) / dt - 1e-9))
-        pieces = min(steps, math.ceil((stop - start) * EDGE_CHECKS / problem.end))
-        ends = [steps * piece // pieces for piece in range(pieces + 1)]
-        for first, last in itertools.pairwise(ends):
-            until = stop if last == steps else start + (stop - start) * last / steps
-            yield start + (stop - start) * first / steps, until, last - first
 
 
 def run(
@@ -126,7 +74,7 @@ def run(
                 waves.append(psi.copy())
 
     look(0.0)
-    for start, stop, steps in _stages(problem, dt):
+    for start, stop, steps in stages(problem, dt):
         longest = max(longest, (stop - start) / steps)
         psi = propagator.advance(psi, start, stop, steps)
         look(stop)
@@ -148,33 +96,6 @@ def run(
         dt=longest,
         psi=np.array(waves) if problem.keep_psi else None,
     )
-
-
-@dataclass(frozen=True)
-class Change:
-    """What one refinement changed, or several together: the worst over times.
-
-    Attributes:
-        mean: in standard deviations.
-        variance: relative.
-        density: L1.
-    """
-
-    mean: float = 0.0
-    variance: float = 0.0
-    density: float = 0.0
-
-    @property
-    def worst(self) -> float:
-        """Of the three."""
-        return max(self.mean, self.variance, self.density)
-
-    def __add__(self, other: Change) -> Change:
-        return Change(self.mean + other.mean, self.variance + other.variance, self.density + other.density)
-
-
-UNKNOWN = Change(math.nan, math.nan, math.nan)
-MISSED = Change(math.inf, math.inf, math.inf)
 
 
 def change_between(before: GridSolution, after: GridSolution) -> Change:

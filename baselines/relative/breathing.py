@@ -23,10 +23,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline, make_lsq_spline
 
+from baselines.classical import leapfrog, time_scale, wigner_sample
 from dsmsim.system import InitialState, System
 
 Array = NDArray[np.float64]
@@ -138,48 +138,35 @@ def _smooth(cloud: Cloud, values: Array) -> BSpline:
 
 
 def classical_cloud(system: System, initial: InitialState, end: float) -> Cloud:
-    """Classical trajectories from the Wigner distribution of a Gaussian start, mean and motion removed.
+    """Relative coordinates of classical trajectories.
 
     Args:
         system, initial: of the problem; the initial state is a Gaussian, the same for all particles.
         end: last time.
     """
     particles, dimensions = system.particles, system.dimensions
-    rng = np.random.default_rng(0)
-    count = max(64, COORDINATES // particles**2)
-    shape = (count, particles, dimensions)
-    width = np.sqrt(initial.variance[:dimensions])
-    x = width * rng.standard_normal(shape)
-    v = system.hbar / (2.0 * system.mass * width) * rng.standard_normal(shape)
-    # relative motion does not see the centre, wherever the trap has its own
-    x -= x.mean(axis=1, keepdims=True)
-    v -= v.mean(axis=1, keepdims=True)
+    x, p = wigner_sample(system, initial, max(64, COORDINATES // particles**2))
 
-    def force(t: float) -> Array:
-        rows = torch.from_numpy(x.reshape(count, -1))
-        with torch.no_grad():
-            gradient = system.gradient(rows, rows.new_full((count, 1), t)).numpy().reshape(shape)
-        return np.asarray(-(gradient - gradient.mean(axis=1, keepdims=True)) / system.mass)
+    def look(t: float, x: Array, p: Array) -> tuple[float, Array, Array]:
+        shape = (-1, particles, dimensions)
+        return t, _relative(x.reshape(shape)), _relative(p.reshape(shape))
 
-    fastest = _time_scale(width, v, force, (0.0, *system.breakpoints))
-    steps = min(MOST_STEPS, max(32, math.ceil(end / (STEP * fastest))))
-    times = np.linspace(0.0, end, steps + 1)
-    kept = max(1, steps // MOMENTS)
-    found: list[tuple[float, Array, Array]] = [(0.0, _relative(x), _relative(v))]
-    acceleration = force(0.0)
-    for index, (start, stop) in enumerate(itertools.pairwise(times), 1):
-        v += 0.5 * (stop - start) * acceleration
-        x += (stop - start) * v
-        acceleration = force(stop)
-        v += 0.5 * (stop - start) * acceleration
-        if index % kept == 0 or index == steps:
-            found.append((stop, _relative(x), _relative(v)))
-    moments, positions, velocities = zip(*found, strict=True)
-    to_k = system.mass / system.hbar
+    fastest = time_scale(system, x, p)
+    found = [look(0.0, x, p)]
+    stops = (0.0, *(point for point in system.breakpoints if point < end), end)
+    for start, stop in itertools.pairwise(stops):
+        share = (stop - start) / end
+        steps = max(8, math.ceil(share * min(MOST_STEPS, max(32, math.ceil(end / (STEP * fastest))))))
+        kept = max(1, math.ceil(steps / max(1.0, MOMENTS * share)))
+        path = leapfrog(system, x, p, start, stop, steps)
+        for index, (t, x, p) in enumerate(path, 1):
+            if index % kept == 0 or index == steps:
+                found.append(look(t, x, p))
+    moments, positions, momenta = zip(*found, strict=True)
     return Cloud(
         np.array(moments),
         np.array(positions, dtype=np.float32),
-        (to_k * np.array(velocities)).astype(np.float32),
+        (np.array(momenta) / system.hbar).astype(np.float32),
         fastest,
     )
 
@@ -191,13 +178,3 @@ def _relative(x: Array) -> Array:
     pairs = (x[:, first] - x[:, second]) / math.sqrt(2.0)
     own = x * math.sqrt(particles / (particles - 1.0))
     return np.concatenate([pairs, own], axis=1).reshape(-1, x.shape[2]).T
-
-
-def _time_scale(width: Array, v: Array, force: Callable[[float], Array], moments: tuple[float, ...]) -> float:
-    """The shortest time in which the start moves by its width, freely or pushed."""
-    smallest = float(width.min())
-    scales = [smallest / float(v.std(axis=(0, 1)).max())]
-    for t in moments:
-        push = float(np.sqrt((force(t) ** 2).mean(axis=(0, 1))).max())
-        scales.append(math.sqrt(smallest / max(push, 1e-300)))
-    return min(scales)

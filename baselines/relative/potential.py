@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from baselines.finite import require_finite
 from baselines.relative.breathing import Breathing
 from baselines.relative.coordinates import Coordinates, Mask
 from baselines.relative.dvr import HalfGrid
 from baselines.trap_motion import trap_squares
-from dsmsim.errors import ConfigError
 from dsmsim.system import System
 
 Array = NDArray[np.float64]
@@ -102,12 +102,7 @@ class Potential:
             b, _, b_second = scales[cartesian]
             stiffness = squares[cartesian] + b_second / b
             total += 0.5 * self.system.mass * stiffness * positions[axis] ** 2
-        if not np.isfinite(total).all():
-            raise ConfigError(
-                f"[system.interaction]: not finite everywhere at t = {t:.6g}; correct the formula so that it "
-                "is finite at every distance but zero",
-                key="system.interaction",
-            )
+        require_finite(total, t, "system.interaction")
         return total
 
     def _pair(self, coefficients: Array, positions: dict[int, Array], t: float) -> Array:

@@ -9,21 +9,18 @@ Shapes: `D` dimensions, `n` axes, `T` saved times.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.change import MISSED, UNKNOWN, Change
 from baselines.grids.fourier import BLANES_MOAN, COMPOSITIONS, STRANG, Composition
-from baselines.grids.refinement import MISSED, UNKNOWN, Change
 from baselines.relative.moments import edge_probability
 from baselines.relative.problem import Problem, Shape, evolution_memory, evolution_seconds
 from baselines.relative.propagation import Propagator, RelativeGrid
 from baselines.relative.recorder import Recorder
-from baselines.solution import Solution
-
-Progress = Callable[[str], None]
+from baselines.solution import Progress, Solution
 
 # refinements of the grid that bring nothing before it is given up
 MOST_STALLS = 3
@@ -133,10 +130,6 @@ def change_between(before: RelativeSolution, after: RelativeSolution) -> Change:
     return Change(variance=float(np.max(np.abs(new - old) / new)), density=max(densities))
 
 
-def _times(change: Change, factor: float) -> Change:
-    return Change(change.mean * factor, change.variance * factor, change.density * factor)
-
-
 @dataclass
 class Refinement:
     """Refines step and grid, each until what is left to gain does not matter.
@@ -195,7 +188,7 @@ class Refinement:
         """Errors of the solution and of that with half its step."""
         change = self._compare(self.solution, half)
         gain = 2.0**self.composition.order
-        return _times(change, gain / (gain - 1.0)), _times(change, 1.0 / (gain - 1.0))
+        return change * (gain / (gain - 1.0)), change * (1.0 / (gain - 1.0))
 
     def _next_step(self, wanted: float) -> None:
         """Choose order and step so that the error falls to the fraction `wanted`."""
@@ -225,7 +218,7 @@ class Refinement:
             # changes that fall by a factor r add up to r/(1 - r) of the last; never trust a fall below 1/4
             fall = max(0.25, change.worst / before)
             share = min(1.0, fall / (1.0 - fall)) if fall < 1.0 else 1.0
-            error, before = _times(change, share), change.worst
+            error, before = change * share, change.worst
             # what long steps scatter to the ends of the grid, no grid removes
             edges = max(after.how["edge_probability"], after.how["momentum_edge_probability"])
             stalled += int(fall > 0.9 and edges > 0.9 * max(self._edges()))

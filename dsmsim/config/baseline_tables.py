@@ -102,7 +102,8 @@ class RelativeGridTable(Table):
 
     spacing: AutoPositive = Field(
         default="auto",
-        description='distance of grid points in relative coordinates (length), > 0; "auto": by refinement',
+        description="distance of grid points in relative coordinates (length) at its widest, as the grid "
+        'breathes, > 0; "auto": by refinement',
     )
     dt: AutoPositive = Field(default="auto", description=_STEP)
     tolerance: Tolerance = Field(default=1e-4, description=_TOLERANCE)
@@ -136,7 +137,7 @@ class BaselinesTable(Table):
         description='most memory that a solver may use, e.g. "4 GB"; "auto": 80 % of what is free',
     )
     split_step: SplitStepTable = Field(
-        default_factory=SplitStepTable, description="Fourier split step, up to three coordinates"
+        default_factory=SplitStepTable, description="Fourier split step, up to four coordinates"
     )
     crank_nicolson: CrankNicolsonTable = Field(
         default_factory=CrankNicolsonTable, description="finite differences, up to four coordinates"

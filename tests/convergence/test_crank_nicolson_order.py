@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from order_problems import bosons, packet, slope
 
 from baselines.crank_nicolson import GridSolution, evolve
 from baselines.grids.adi import BLANES_MOAN_PADE, STRANG, State, dirichlet_grid
-from dsmsim.config import Config, parse_config
+from dsmsim.config import Config
 from dsmsim.system import build_initial, build_system, closed_form
 
 # walls where the packets are below 1e-12: a cut would leave waves of all lengths, which have no order
@@ -19,38 +20,7 @@ EXTENT = 9.0
 NARROW = 6.0
 
 
-def packet(**trap: Any) -> Config:
-    """A displaced, squeezed, moving packet in a harmonic trap."""
-    return parse_config(
-        {
-            "system": {"particles": 1, "trap": {"kind": "harmonic", "omega": 1.5, **trap}},
-            "initial": {"kind": "gaussian", "mean": 0.8, "variance": 0.5, "phase": 0.6},
-            "time": {"end": 1.6, "save": [0.0, 1.6]},
-        }
-    )
-
-
-def bosons(interaction: dict[str, Any]) -> Config:
-    """Two bosons in a quartic well, at first in a product of equal packets."""
-    return parse_config(
-        {
-            "system": {
-                "particles": 2,
-                "trap": {"kind": "expression", "expression": "x**4/4"},
-                "interaction": interaction,
-            },
-            "initial": {"kind": "gaussian", "mean": 0.4, "variance": 0.3},
-            "time": {"end": 1.0, "save": [0.0, 1.0]},
-        }
-    )
-
-
 GAUSSIAN = {"kind": "gaussian", "g": 2.0, "s2": 0.2}
-
-
-def slope(sizes: list[int], errors: list[float]) -> float:
-    """Exponent p of error ~ sizes^-p."""
-    return float(-np.polyfit(np.log(sizes), np.log(errors), 1)[0])
 
 
 def _extent(config: Config) -> float:
@@ -76,7 +46,7 @@ STEPS = {2: [40, 56, 80, 112, 160], 4: [20, 28, 40, 56, 80]}
 @pytest.mark.convergence
 @pytest.mark.parametrize("space_order", [2, 4])
 @pytest.mark.parametrize("order", STEPS)
-@pytest.mark.parametrize("config", [packet(), bosons(GAUSSIAN)], ids=["packet", "bosons"])
+@pytest.mark.parametrize("config", [packet(), bosons(GAUSSIAN, save=[0.0, 1.0])], ids=["packet", "bosons"])
 def test_order_in_dt(config: Config, order: int, space_order: int) -> None:
     points = 143 if config.system.particles == 1 else 71
     exact = final_wave(config, points, 4 * STEPS[4][-1], time_order=4, space_order=space_order)
@@ -134,7 +104,7 @@ def test_order_in_dx_of_the_exact_moments(order: int) -> None:
 @pytest.mark.parametrize(("order", "points"), [(2, [143, 191, 287]), (4, [95, 143, 191])])
 def test_order_in_dx_of_two_bosons(order: int, points: list[int]) -> None:
     """Grids of 48 k intervals share points, so that waves can be compared there."""
-    config = bosons(GAUSSIAN)
+    config = bosons(GAUSSIAN, save=[0.0, 1.0])
 
     def wave(count: int, space_order: int) -> np.ndarray:
         every = (count + 1) // 16
@@ -167,7 +137,7 @@ def test_packet_agrees_with_the_closed_form() -> None:
 )
 def test_norm_energy_and_symmetry(time_order: int, space_order: int, interaction: dict[str, Any]) -> None:
     solution = evolve(
-        bosons(interaction),
+        bosons(interaction, save=[0.0, 1.0]),
         points=191,
         extent=NARROW,
         dt=0.005,
@@ -187,7 +157,7 @@ def test_norm_energy_and_symmetry(time_order: int, space_order: int, interaction
 @pytest.mark.parametrize("order", [2, 4])
 def test_energy_is_conserved_to_the_order_in_space(order: int) -> None:
     """Steps far below what matters: the drift of the energy is that of the second difference."""
-    config, counts = bosons(GAUSSIAN), [96, 128, 192]
+    config, counts = bosons(GAUSSIAN, save=[0.0, 1.0]), [96, 128, 192]
     drifts = []
     for count in counts:
         solution = evolve(config, points=count - 1, extent=NARROW, dt=0.005, time_order=4, space_order=order)

@@ -6,43 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from order_problems import bosons, packet, slope
 
 from baselines.split_step import GridSolution, evolve
-from dsmsim.config import Config, parse_config
+from dsmsim.config import Config
 from dsmsim.system import closed_form
 
 GRID: dict[str, Any] = {"points": 64, "extent": 7.0}
-
-
-def packet(**trap: Any) -> Config:
-    """A displaced, squeezed, moving packet in a harmonic trap."""
-    return parse_config(
-        {
-            "system": {"particles": 1, "trap": {"kind": "harmonic", "omega": 1.5, **trap}},
-            "initial": {"kind": "gaussian", "mean": 0.8, "variance": 0.5, "phase": 0.6},
-            "time": {"end": 1.6, "save": [0.0, 1.6]},
-        }
-    )
-
-
-def bosons(interaction: dict[str, Any]) -> Config:
-    """Two bosons in a quartic well, at first in a product of equal packets."""
-    return parse_config(
-        {
-            "system": {
-                "particles": 2,
-                "trap": {"kind": "expression", "expression": "x**4/4"},
-                "interaction": interaction,
-            },
-            "initial": {"kind": "gaussian", "mean": 0.4, "variance": 0.3},
-            "time": {"end": 1.0, "save": 6},
-        }
-    )
-
-
-def slope(steps: list[int], errors: list[float]) -> float:
-    """Exponent p of error ~ steps^-p."""
-    return float(-np.polyfit(np.log(steps), np.log(errors), 1)[0])
 
 
 def final_wave(config: Config, steps: int, order: int) -> np.ndarray:

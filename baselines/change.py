@@ -1,0 +1,36 @@
+"""What a refinement changed: the currency of all error estimates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one refinement changed, or several together: the worst over times.
+
+    Attributes:
+        mean: in standard deviations.
+        variance: relative.
+        density: L1.
+    """
+
+    mean: float = 0.0
+    variance: float = 0.0
+    density: float = 0.0
+
+    @property
+    def worst(self) -> float:
+        """Of the three."""
+        return max(self.mean, self.variance, self.density)
+
+    def __add__(self, other: Change) -> Change:
+        return Change(self.mean + other.mean, self.variance + other.variance, self.density + other.density)
+
+    def __mul__(self, factor: float) -> Change:
+        return Change(self.mean * factor, self.variance * factor, self.density * factor)
+
+
+UNKNOWN = Change(math.nan, math.nan, math.nan)
+MISSED = Change(math.inf, math.inf, math.inf)
