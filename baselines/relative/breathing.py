@@ -32,7 +32,7 @@ from dsmsim.system import InitialState, System
 Array = NDArray[np.float64]
 
 # numbers that make one cloud, whatever the number of particles
-COORDINATES = 60_000
+COORDINATES = 120_000
 # fraction of the cloud that lies beyond its edge
 BEYOND = 2e-4
 # of a leap-frog step and between the knots of b(t), in units of the time scale of the motion
@@ -176,5 +176,5 @@ def _relative(x: Array) -> Array:
     particles = x.shape[1]
     first, second = np.triu_indices(particles, 1)
     pairs = (x[:, first] - x[:, second]) / math.sqrt(2.0)
-    own = x * math.sqrt(particles / (particles - 1.0))
+    own = (x - x.mean(axis=1, keepdims=True)) * math.sqrt(particles / (particles - 1.0))
     return np.concatenate([pairs, own], axis=1).reshape(-1, x.shape[2]).T

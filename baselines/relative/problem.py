@@ -24,7 +24,7 @@ from dsmsim.system import InitialState, System
 # of one refinement: the box, and the number of points in it
 WIDER, FINER = 1.08, 1.2
 # floating-point operations and points per second of one core in matrix products and in everything else
-FLOPS, POINTS = 2.5e10, 5e7
+FLOPS, POINTS = 1.2e10, 2.5e7
 # bytes per number of the state at the peak, in double precision
 BYTES = 240
 

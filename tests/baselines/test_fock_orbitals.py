@@ -18,6 +18,7 @@ from fock_problems import (
     orbital_problem,
     waves,
 )
+from scipy.interpolate import CubicSpline
 
 from baselines import split_step
 from baselines.fock import evolve, predict
@@ -64,7 +65,7 @@ def solved() -> Callable[[str], tuple[Solution, GridSolution]]:
             few = config.system.particles > 2
             made[name] = (
                 evolve(config),
-                split_step.evolve(config, tolerance=1e-4 if few else 1e-6, keep_psi=not few),
+                split_step.evolve(config, tolerance=1e-4 if few else 1e-5, keep_psi=not few),
             )
         return made[name]
 
@@ -111,18 +112,9 @@ def test_correlations_and_momenta_are_those_of_split_step(name: str, solved: Sol
     np.testing.assert_allclose(together - mean**2, observables["covariance"][:, 0, 1, 0], atol=1e-6)
     p, momentum = solution["momentum"]["p"], solution["momentum"]["momentum_density"]
     for mine, other in zip(momentum, grid["momentum"]["momentum_density"], strict=True):
-        expected = np.interp(p, grid["momentum"]["p"], other, left=0.0, right=0.0)
-        assert np.abs(mine - expected).sum() * (p[1] - p[0]) <= 2e-2
-    # the phases are those of the frame and of the state: momenta are first derivatives of the matrix
-    velocity = (momentum @ p) * (p[1] - p[0])
-    np.testing.assert_allclose(
-        velocity,
-        [
-            (other @ grid["momentum"]["p"]) * (grid["momentum"]["p"][1] - grid["momentum"]["p"][0])
-            for other in grid["momentum"]["momentum_density"]
-        ],
-        atol=1e-4,
-    )
+        expected = CubicSpline(grid["momentum"]["p"], other)(p)
+        inside = np.abs(p) <= grid["momentum"]["p"][-1]
+        assert np.abs(mine - expected)[inside].sum() * (p[1] - p[0]) <= 1e-3
 
 
 @pytest.mark.parametrize("name", ["displaced and moving", "product state", "trap moved at once"])
@@ -196,11 +188,11 @@ def both_models() -> tuple[dict[str, Any], dict[str, Any]]:
     # a common grid
     x = runs[1].problem.family.x
     densities = [
-        [run.model.density(k, float(t), run._states[k], x) for k, t in enumerate(run.problem.times)]
+        [run.model.density(k, float(t), run.states[k], x) for k, t in enumerate(run.problem.times)]
         for run in runs
     ]
     pairs = [
-        [run.model.pair_density(k, float(t), run._states[k], x[::8]) for k, t in enumerate(run.problem.times)]
+        [run.model.pair_density(k, float(t), run.states[k], x[::8]) for k, t in enumerate(run.problem.times)]
         for run in runs
     ]
     results = [
@@ -261,16 +253,31 @@ def test_without_parity_the_result_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("basis", ["lab", "breathing"])
-def test_frames_change_nothing_but_the_cost(basis: str, solved: Solved) -> None:
-    _, grid = solved("displaced and moving")
-    solution = evolve(CASES["displaced and moving"](), basis=basis)
-    x, density = (solution.groups["density"][key] for key in ("x", "density"))
-    assert np.abs(density - density_at(grid, x)).sum(axis=1).max() * (x[1] - x[0]) <= 2e-4
+@pytest.mark.parametrize("name", ["displaced and moving", "product state", "trap moved at once"])
+def test_frames_change_nothing_but_the_cost(name: str, basis: str, solved: Solved) -> None:
+    _, grid = solved(name)
+    run = Run(orbital_problem(CASES[name](), basis), 38, 0.05, everything=True)
+    family = run.problem.family
+    assert family.basis == basis
+    expected = density_at(grid, family.x)
+    assert np.abs(run.snapshots.density - expected).sum(axis=1).max() * family.dx <= 1e-4
+    found = run.groups()
+    for key in ("mean", "variance", "energy_kinetic", "energy_trap", "energy_interaction"):
+        theirs = grid.groups["observables"][key]
+        np.testing.assert_allclose(found["observables"][key], theirs, atol=5e-5, err_msg=key)
+    # the phases of the density matrix: mean momenta
+    p, momentum = found["momentum"]["p"], found["momentum"]["momentum_density"]
+    np.testing.assert_allclose(momentum @ p * (p[1] - p[0]), mean_momentum(grid), atol=1e-4)
+
+
+def mean_momentum(grid: GridSolution) -> np.ndarray:
+    p, momentum = (grid.groups["momentum"][key] for key in ("p", "momentum_density"))
+    return np.asarray(momentum @ p * (p[1] - p[0]))
 
 
 def test_lab_orbitals_rest_and_breathing_ones_move() -> None:
     config = CASES["displaced and moving"]()
-    resting, moving = (orbital_problem(config, basis).family._frame for basis in ("lab", "breathing"))
+    resting, moving = (orbital_problem(config, basis).family.frame for basis in ("lab", "breathing"))
     assert resting(0.0) == resting(0.7)
     assert moving(0.0).center != moving(0.7).center
     # at the start the moving one fits it
@@ -278,8 +285,24 @@ def test_lab_orbitals_rest_and_breathing_ones_move() -> None:
     assert moving(0.0).velocity == pytest.approx(0.5 * 0.5 / 1.2, rel=1e-6)
 
 
+def test_frames_fit_the_start() -> None:
+    """In the frame the start is the vacuum, where it can be: its length and its shear."""
+    chirped = {
+        "kind": "product",
+        "amplitude": "exp(-1.3*(x - 0.2)**2)",
+        "phase": "0.9*x**2",
+        "range": [-5, 5],
+    }
+    problem = orbital_problem(bosons(2, QUARTIC, chirped), "breathing")
+    frame = problem.family.frame(0.0)
+    assert frame.length == pytest.approx(np.sqrt(0.5 / 1.3), rel=1e-4)
+    assert frame.shear == pytest.approx(2.0 * 0.9 * 0.5 / 1.2, rel=1e-4)
+    assert frame.velocity == pytest.approx(2.0 * 0.9 * 0.2 * 0.5 / 1.2, rel=1e-2)
+    assert np.abs(problem.family.model(8).start()[0]) ** 2 > 0.999
+
+
 def test_the_velocity_of_the_frame_does_not_jump() -> None:
-    frame = orbital_problem(bosons(2, JUMP, PACKET), "breathing").family._frame
+    frame = orbital_problem(bosons(2, JUMP, PACKET), "breathing").family.frame
     before, after = frame(0.37 - 1e-9), frame(0.37)
     assert before.velocity == pytest.approx(after.velocity, abs=1e-8)
     assert before.center == pytest.approx(after.center, abs=1e-8)
@@ -313,10 +336,24 @@ def test_a_space_that_lacks_a_part_of_the_start_says_so() -> None:
     assert "of the start: raise baselines.fock.cutoff" in solution.warning
 
 
+@pytest.mark.parametrize("cutoff", [1, 2, 3])
+def test_a_tiny_space_is_not_taken_for_an_exact_one(cutoff: int) -> None:
+    solution = evolve(bosons(2, QUARTIC, PACKET), cutoff=cutoff)
+    assert solution.how["cutoff"] == cutoff
+    assert not solution.converged
+    assert "raise baselines.fock.cutoff" in solution.warning
+
+
 def test_what_cannot_be_treated_is_refused() -> None:
     flat = bosons(2, HARMONIC, PACKET, interaction=GAUSSIAN, dimensions=2)
     with pytest.raises(ConfigError, match=r"dimensions = 2.*split_step, crank_nicolson or relative_grid"):
         predict(flat)
+    far = {"kind": "expression", "expression": "2.0*exp(-4*x**2)"}
+    split = bosons(1, far, {"kind": "gaussian", "mean": -2.0, "variance": 0.02, "phase": 4.0}, end=60.0)
+    with pytest.raises(ConfigError, match=r"time\.end = 60: the motion needs more than 200 quanta.*shorten"):
+        predict(split)
+    with pytest.raises(ConfigError, match=r"baselines\.fock\.cutoff = 300: must be at most 200"):
+        evolve(bosons(2, QUARTIC, PACKET), cutoff=300)
     singular = bosons(1, {"kind": "expression", "expression": "1/abs(x)"}, PACKET, interaction=None)
     with pytest.raises(ConfigError, match="not finite"):
         evolve(singular)
@@ -327,4 +364,4 @@ def test_prediction() -> None:
     assert prediction.method == "fock"
     assert "states of 4 bosons" in prediction.points
     assert 1e5 < prediction.memory < 1e9
-    assert predict(bosons(1, QUARTIC, PACKET, interaction=None)).points.startswith("39 states") or True
+    assert "states of 1 boson," in predict(bosons(1, QUARTIC, PACKET, interaction=None)).points
