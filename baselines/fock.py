@@ -14,16 +14,19 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from baselines.fock_space.model import Family
 from baselines.fock_space.problem import Problem, make_problem
 from baselines.fock_space.propagation import MOST_KRYLOV
-from baselines.fock_space.run import Run, Snapshots
+from baselines.fock_space.run import Difference, Run, Snapshots
 from baselines.prediction import Prediction, require_memory
 from baselines.solution import Progress, Solution
 from dsmsim.config import Config
+from dsmsim.errors import ConfigError
 
 CUTOFF_KEY = "baselines.fock.cutoff"
 LARGEST_CUTOFF = 200
@@ -34,8 +37,8 @@ STEP_SHARE = 0.2
 MOST_HALVINGS = 8
 # states of the space in which steps are chosen
 STATES_FOR_STEPS = 1000
-# the fall of the error from one cutoff to the next: the slowest and fastest that are believed, and the guess
-SLOWEST_FALL, FASTEST_FALL, GUESSED_FALL = 0.9, 0.2, 0.5
+# the fall of the error from one cutoff to the next: the slowest that is believed, and the first guess
+SLOWEST_FALL, GUESSED_FALL = 0.9, 0.5
 # pair entries per second and core, all products included, for predictions
 SPEED = 3.0e7
 
@@ -58,23 +61,22 @@ def evolve(
         progress: called with one line of text after each run.
 
     Raises:
-        ConfigError: more than one dimension, a potential that is not finite where the orbitals are, or a
-            space that does not fit into the memory.
+        ConfigError: more than one dimension, a potential that is not finite where the orbitals are, motion
+            that needs too many quanta, or a space that does not fit into the memory.
     """
     say = progress or (lambda line: None)
     problem = make_problem(config, basis, tolerance)
-    stepping = _choose_step(problem, say)
-    step = problem.family.cutoff_step
-    ladder = [max(2, cutoff - step), cutoff] if cutoff else range(first_cutoff(problem), LARGEST_CUTOFF, step)
+    ladder = _ladder(problem, cutoff)
     require_memory(_prediction(problem, ladder[-1] if cutoff else ladder[1]), config, CUTOFF_KEY)
-    convergence = _Convergence(problem.family.dx)
+    stepping = _choose_step(problem, say)
+    convergence = _Convergence(problem.family)
     for used, following in itertools.zip_longest(ladder, ladder[1:]):
         # everything is read off where this run is likely to be the last
         expected = convergence.expected_error + stepping.error
         run = Run(problem, used, stepping.dt, everything=used == cutoff or expected <= tolerance)
         convergence.add(run.snapshots)
         error = convergence.error + stepping.error
-        say(f"fock, cutoff {used}, {run.model.states.size:,} states, dt {stepping.dt:.3g}: error {error:.2g}")
+        say(f"cutoff {used}, {run.model.states.size:,} states, dt {stepping.dt:.3g}: error {error:.2g}")
         if used == cutoff or (cutoff is None and error <= tolerance):
             break
         if following is None or not _fits(problem, following, config):
@@ -112,18 +114,32 @@ def predict(config: Config) -> Prediction:
     """
     table = config.baselines.fock
     problem = make_problem(config, None if table.basis == "auto" else table.basis, table.tolerance)
+    ladder = _ladder(problem, None if table.cutoff == "auto" else int(table.cutoff))
     # most problems need three or four cutoffs
-    cutoff = (
-        first_cutoff(problem) + 3 * problem.family.cutoff_step
-        if table.cutoff == "auto"
-        else int(table.cutoff)
-    )
-    return _prediction(problem, cutoff)
+    return _prediction(problem, ladder[min(3, len(ladder) - 1)])
 
 
 def first_cutoff(problem: Problem) -> int:
     """Where the search begins: a little above the quanta of all but one in a hundred classical states."""
     return 2 * math.ceil(0.5 * (1.1 * problem.family.quanta + 8.0))
+
+
+def _ladder(problem: Problem, cutoff: int | None) -> Sequence[int]:
+    """Cutoffs to try, smallest first; where one is given, it and a smaller space to measure its error."""
+    family = problem.family
+    if cutoff is None:
+        ladder = range(first_cutoff(problem), LARGEST_CUTOFF, family.cutoff_step)
+        if len(ladder) < 2:
+            raise ConfigError(
+                f"time.end = {problem.times[-1]:g}: the motion needs more than {LARGEST_CUTOFF} quanta; "
+                "shorten the time, or use split_step, crank_nicolson or relative_grid",
+                key="time.end",
+            )
+        return ladder
+    if cutoff > LARGEST_CUTOFF:
+        raise ConfigError(f"{CUTOFF_KEY} = {cutoff}: must be at most {LARGEST_CUTOFF}", key=CUTOFF_KEY)
+    smaller = max(0, cutoff - family.cutoff_step)
+    return [smaller, cutoff] if family.states(smaller) < family.states(cutoff) else [cutoff]
 
 
 @dataclass(frozen=True)
@@ -137,10 +153,10 @@ class _Stepping:
 class _Convergence:
     """The error of the last of several runs of growing cutoff, from what the last steps changed."""
 
-    def __init__(self, dx: float) -> None:
-        self._dx = dx
+    def __init__(self, family: Family) -> None:
+        self._dx, self._fastest_fall = family.dx, family.fastest_fall
         self._last: Snapshots | None = None
-        self._changes: list[tuple[float, float]] = []
+        self._changes: list[Difference] = []
 
     def add(self, snapshots: Snapshots) -> None:
         """The next run."""
@@ -153,25 +169,21 @@ class _Convergence:
         """By which the error is multiplied from one cutoff to the next."""
         if len(self._changes) < 2:
             return GUESSED_FALL
-        before, after = (max(change) for change in self._changes[-2:])
-        return min(max(after / before, FASTEST_FALL), SLOWEST_FALL)
+        before, after = (max(change.variance, change.density) for change in self._changes[-2:])
+        return min(max(after / before, self._fastest_fall), SLOWEST_FALL)
 
     @property
-    def parts(self) -> tuple[float, float]:
-        """Error of the variance (relative) and of the density (L1); NaN before two runs.
-
-        The changes yet to come form a geometric series.
-        """
+    def parts(self) -> Difference:
+        """What is left; NaN before two runs. The changes yet to come form a geometric series."""
         if not self._changes:
-            return math.nan, math.nan
+            return Difference(math.nan, math.nan, math.nan)
         rest = self.fall / (1.0 - self.fall)
-        variance, density = self._changes[-1]
-        return variance * rest, density * rest
+        return Difference(*(rest * part for part in self._changes[-1]))
 
     @property
     def error(self) -> float:
-        """The larger part."""
-        return max(self.parts)
+        """Of what the tolerance is for: variances and one-body densities."""
+        return max(self.parts.variance, self.parts.density)
 
     @property
     def expected_error(self) -> float:
@@ -181,7 +193,7 @@ class _Convergence:
 
 def _choose_step(problem: Problem, say: Progress) -> _Stepping:
     """Halve the step, in a small space, until it matters no more."""
-    small = first_cutoff(problem)
+    small = min(first_cutoff(problem), LARGEST_CUTOFF)
     while problem.family.states(small) > STATES_FOR_STEPS and small > 4:
         small -= 2
     dt = problem.times[-1] / 8.0 if problem.times[-1] > 0.0 else 1.0
@@ -192,8 +204,8 @@ def _choose_step(problem: Problem, say: Progress) -> _Stepping:
         dt *= 0.5
         after = Run(problem, small, dt, everything=False).snapshots
         # fourth order: what is left is a fifteenth of the change
-        error = max(before.change(after, dx)) / 15.0
-        say(f"fock, choosing steps: dt {dt:.3g}, error {error:.2g}")
+        error = max(before.change(after, dx)[:2]) / 15.0
+        say(f"choosing steps: dt {dt:.3g}, error {error:.2g}")
         if error <= STEP_SHARE * problem.tolerance:
             break
         before = after
@@ -208,11 +220,12 @@ def _fits(problem: Problem, cutoff: int, config: Config) -> bool:
 
 def _prediction(problem: Problem, cutoff: int) -> Prediction:
     family, particles = problem.family, problem.system.particles
+    who = "1 boson" if particles == 1 else f"{particles} bosons"
     # eight products per step and more for what is read off; all smaller spaces together cost as much again
     products = 20.0 * max(20, len(problem.times))
     return Prediction(
         method="fock",
-        points=f"{family.states(cutoff):,} states of {particles} bosons, cutoff {cutoff}",
+        points=f"{family.states(cutoff):,} states of {who}, cutoff {cutoff}",
         memory=family.bytes_needed(cutoff, MOST_KRYLOV // 2),
         seconds=2.0 + products * family.entries(cutoff) / SPEED,
     )
@@ -221,7 +234,7 @@ def _prediction(problem: Problem, cutoff: int) -> Prediction:
 def _how(
     problem: Problem, run: Run, stepping: _Stepping, convergence: _Convergence, *, fixed: bool
 ) -> dict[str, Any]:
-    variance, density = convergence.parts
+    parts = convergence.parts
     error = convergence.error + stepping.error
     warnings = []
     if not error <= problem.tolerance:
@@ -236,8 +249,9 @@ def _how(
     return {
         "method": f"bosonic Fock space, {problem.family.basis} orbitals, Magnus order 4",
         "error_estimate": error,
-        "error_variance": variance,
-        "error_density": density,
+        "error_variance": parts.variance,
+        "error_density": parts.density,
+        "error_pair_distance": parts.distance,
         "error_step": stepping.error,
         "tolerance": problem.tolerance,
         "converged": not warnings,

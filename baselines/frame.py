@@ -42,7 +42,7 @@ STEP = 0.05
 # leap-frog steps between two of the times at which the cloud is looked at, and how many of these at least
 STEPS_PER_LOOK = 8
 FEWEST_LOOKS = 16
-MOST_STEPS = 20_000
+MOST_STEPS = 4000
 # the power of the energy whose mean is minimised
 TAIL = 8.0
 

@@ -9,14 +9,18 @@ Shapes: `S` states, `M` points of x, `K` configurations, `N` bosons, `E` cutoff.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.fock_space.oscillators import oscillator_functions
+from baselines.fock_space.pair_operator import PairOperator
 from baselines.fock_space.propagation import Apply, Wave
-from baselines.fock_space.removal import number_of_entries
+from baselines.fock_space.removal import number_of_entries, removal
 from baselines.fock_space.states import BosonStates, number_of_states
+from baselines.frame import Frame
 from dsmsim.system import System
 
 Array = NDArray[np.float64]
@@ -33,11 +37,14 @@ class Model(ABC):
 
     Attributes:
         system: of the input.
+        frame: of the orbitals, at all times.
         states: all below the cutoff.
+        pairs: operators of two bosons; there must be two.
         start_norm_missing: probability of the start that the space does not hold.
     """
 
     system: System
+    frame: Frame
     states: BosonStates
     start_norm_missing: float = 0.0
 
@@ -45,6 +52,11 @@ class Model(ABC):
     def cutoff(self) -> int:
         """E."""
         return self.states.cutoff
+
+    @cached_property
+    def pairs(self) -> PairOperator:
+        """Operators of two bosons on these states."""
+        return PairOperator(removal(self.states, 2))
 
     @abstractmethod
     def start(self) -> Wave:
@@ -80,6 +92,15 @@ class Model(ABC):
     ) -> tuple[Array, Array, Array]:
         """Positions drawn from |psi|^2, osmotic and current velocity there: (K, N) each."""
 
+    def distance_density(self, t: float, psi: Wave, r: Array) -> Array:
+        """Density of r = (x_1 - x_2)/sqrt(2) at given values (M,); nothing but zeros for a single boson."""
+        number, length = self.system.particles, self.frame(t).length
+        if number < 2:
+            return np.zeros(len(r))
+        of_pairs = self.pairs.relative_density(psi) / (0.5 * number * (number - 1) * length)
+        phi = oscillator_functions(r / length, self.cutoff + 1)[::2]
+        return np.asarray(np.einsum("kr,kl,lr->r", phi, of_pairs, phi, optimize=True).real)
+
     def last_shells(self, psi: Wave) -> float:
         """Probability in the highest tenth of the energies."""
         first = self.states.offsets[max(1, self.cutoff - max(2, self.cutoff // 10))]
@@ -91,8 +112,10 @@ class Family(ABC):
 
     Attributes:
         system: of the input.
+        frame: of the orbitals, at all times.
         basis: the orbitals, in a word: "breathing" or "lab".
         cutoff_step: quanta between two cutoffs that are compared.
+        fastest_fall: of the error from one cutoff to the next, that is believed.
         krylov_share: of the tolerance, that all Krylov spaces of a run together may use up.
         quanta: above the vacuum, as many as 99 % of the states need that a classical cloud goes through.
         even_only: whether states of odd energy are left out.
@@ -101,8 +124,10 @@ class Family(ABC):
     """
 
     system: System
+    frame: Frame
     basis: str
     cutoff_step: int
+    fastest_fall: float
     krylov_share: float
     quanta: float
     even_only: bool

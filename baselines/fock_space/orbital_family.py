@@ -27,7 +27,7 @@ from baselines.fock_space.orbital_model import OrbitalModel
 from baselines.fock_space.orbital_state import one_boson_start, start_coefficients
 from baselines.fock_space.quanta import relative_quanta
 from baselines.fock_space.spread import POINTS_PER_WIDTH, fastest, points_between
-from baselines.frame import Cloud, Frame, classical_cloud
+from baselines.frame import Cloud, Frame, classical_cloud, resting_frame
 from dsmsim.system import InitialState, System
 
 Array = NDArray[np.float64]
@@ -43,7 +43,7 @@ FLIGHT = 3.0
 RESTING_WEIGHT = 0.5
 # points of x for a look at V, and times between two breakpoints
 LOOK_POINTS, LOOK_TIMES = 2001, 5
-# elements that change parity, relative to the largest, that rounding may leave; and E where they are measured
+# elements that change parity, relative to the largest, that rounding may leave; and E where this is measured
 ODD, PARITY_CUTOFF = 1e-13, 60
 
 
@@ -58,17 +58,19 @@ class OrbitalFamily(Family):
         basis: "lab" for orbitals at rest, "breathing" for those that follow the cloud; None for the better.
     """
 
-    # in wide wells errors alternate from one multiple of four to the next
+    # errors alternate from one multiple of four to the next, and fall ever more slowly
     cutoff_step = 8
+    fastest_fall = 0.5
     krylov_share = 0.001
 
     def __init__(
         self, system: System, initial: InitialState, times: Array, end: float, basis: str | None
     ) -> None:
         self.system, self._initial = system, initial
-        cloud = classical_cloud(system, initial, end, relative=False)
         start = fit_start(system, initial)
         looks = _look_times(system, end)
+        _require_finite(system, resting_frame(start.length, float(initial.mean[0])), looks)
+        cloud = classical_cloud(system, initial, end, relative=False)
         reach, wells = _reach(system, initial, cloud, start, looks)
         choices: dict[str, Callable[[], tuple[Frame, float]]] = {
             "breathing": lambda: _following(cloud, system, start, wells),
@@ -77,13 +79,20 @@ class OrbitalFamily(Family):
         wanted = {name: choice() for name, choice in choices.items() if basis in (None, name)}
         weight = {"breathing": 1.0, "lab": RESTING_WEIGHT}
         self.basis = min(wanted, key=lambda name: weight[name] * wanted[name][1])
-        self._frame, self.quanta = wanted[self.basis]
-        self.even_only = _is_even(system, initial, self._frame, looks)
+        self.frame, self.quanta = wanted[self.basis]
+        self.even_only = _is_even(system, initial, self.frame, looks)
         self.fastest = fastest(cloud)
         self.x = _points(system, cloud, wells, self.fastest)
 
     def model(self, cutoff: int) -> OrbitalModel:
-        return OrbitalModel(self.system, self._initial, self._frame, cutoff, even_only=self.even_only)
+        return OrbitalModel(self.system, self._initial, self.frame, cutoff, even_only=self.even_only)
+
+
+def _require_finite(system: System, frame: Frame, looks: Array) -> None:
+    """Refuse singular potentials before classical particles meet them."""
+    hamiltonian = OrbitalHamiltonian(system, frame, PARITY_CUTOFF)
+    for t in looks:
+        hamiltonian.one_body(float(t))
 
 
 def _following(

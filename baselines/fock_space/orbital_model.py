@@ -8,7 +8,6 @@ Shapes: `M` points of x, `E` cutoff, `S` states, `L` labels of pairs.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from baselines.fock_space.orbital_state import (
     start_coefficients,
 )
 from baselines.fock_space.oscillators import position_squared
-from baselines.fock_space.pair_operator import PairOperator
 from baselines.fock_space.positions import FAINT_PAIR, strong
 from baselines.fock_space.propagation import Apply, Wave
 from baselines.fock_space.removal import removal
@@ -77,7 +75,7 @@ class OrbitalModel(Model):
         def apply(psi: Wave) -> Wave:
             out = self._one.apply(one, psi)
             for matrix in pair:
-                out += self._pairs.apply(matrix, psi)
+                out += self.pairs.apply(matrix, psi)
             return out
 
         return apply
@@ -134,16 +132,12 @@ class OrbitalModel(Model):
         v = unit / frame.length * slopes.imag + frame.velocity + frame.shear * frame.length * y
         return frame.center + frame.length * y, u, v
 
-    @cached_property
-    def _pairs(self) -> PairOperator:
-        return PairOperator(removal(self.states, 2))
-
     def _of_pairs(self, psi: Wave, square: float, w: Array) -> tuple[float, float]:
         """<y_1 y_2> and the interaction energy, from <y^2> and the matrix of a pair; 0 for a single boson."""
         number = self.system.particles
         if number == 1:
             return 0.0, 0.0
-        relative = self._pairs.relative_density(psi)
+        relative = self.pairs.relative_density(psi)
         quanta = np.arange(0, self.cutoff + 1, 2)
         # (y_1 - y_2)^2/2, summed over all pairs
         apart = float(np.einsum("kl,lk->", position_squared(quanta), relative).real)
@@ -157,13 +151,13 @@ class OrbitalModel(Model):
         fewer.
         """
         number, size = self.system.particles, self.cutoff + 1
-        columns = [self._pairs.relative_columns(psi, energy) for energy in range(size)]
-        shape = (size, self._pairs.size)
+        columns = [self.pairs.relative_columns(psi, energy) for energy in range(size)]
+        shape = (size, self.pairs.size)
         flat = [names[:, 0] * shape[1] + names[:, 1] // 2 for names, _ in columns]
         used = np.unique(np.concatenate(flat))
-        if self._pairs.removal.rest.size <= len(used):
-            vectors = np.zeros((size * shape[1], self._pairs.removal.rest.size), dtype=np.complex128)
-            offsets = self._pairs.removal.rest.offsets
+        if self.pairs.removal.rest.size <= len(used):
+            vectors = np.zeros((size * shape[1], self.pairs.removal.rest.size), dtype=np.complex128)
+            offsets = self.pairs.removal.rest.offsets
             for energy, (rows, (_, block)) in enumerate(zip(flat, columns, strict=True)):
                 vectors[rows, offsets[energy] : offsets[energy + 1]] = block
         else:

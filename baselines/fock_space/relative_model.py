@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from baselines.fock_space.hamiltonian import RelativeHamiltonian
 from baselines.fock_space.model import Family, Model
-from baselines.fock_space.pair_operator import PairOperator
 from baselines.fock_space.positions import (
     Moment,
     one_body_density,
@@ -56,7 +55,6 @@ class RelativeModel(Model):
     def __init__(self, system: System, frame: Frame, motion: TrapMotion, cutoff: int) -> None:
         self.system, self.frame, self.motion = system, frame, motion
         self.states = boson_states(system.particles, cutoff, even_only=True)
-        self._pairs = PairOperator(removal(self.states, 2))
         self._hamiltonian = RelativeHamiltonian(system, frame, cutoff)
         self._one = ReducedStates(removal(self.states, 1))
         self._shots = SingleShots(self._one.removal)
@@ -74,14 +72,14 @@ class RelativeModel(Model):
     def action(self, matrices: tuple[ComplexArray, ...]) -> Apply:
         """What the Hamiltonian of these matrices does to a state."""
         (h,) = matrices
-        return lambda psi: self._pairs.apply(h, psi)
+        return lambda psi: self.pairs.apply(h, psi)
 
     def moments(self, index: int, t: float, psi: Wave) -> dict[str, Any]:
         """Moments and energies at one saved time, by the names of the results file."""
         system, number = self.system, self.system.particles
         mean, velocity = self.motion.mean[index], self.motion.velocity[index]
         center, rate = self.motion.variance[index], self.motion.variance_rate[index]
-        of_pairs = self._pairs.relative_density(psi)
+        of_pairs = self.pairs.relative_density(psi)
 
         def expectation(h: ComplexArray | Array) -> float:
             return float(np.einsum("kl,lk->", h, of_pairs).real)
@@ -124,7 +122,7 @@ class RelativeModel(Model):
 
     def pair_density(self, index: int, t: float, psi: Wave, x: Array) -> Array:
         """rho_2(x, x') (M, M)."""
-        names, matrix = ReducedStates(self._pairs.removal, self._pairs).density_matrix(psi)
+        names, matrix = ReducedStates(self.pairs.removal, self.pairs).density_matrix(psi)
         return pair_density(names, matrix, x, self._moment(index, t))
 
     def velocity_fields(
@@ -151,6 +149,7 @@ class RelativeFamily(Family):
     """
 
     cutoff_step = 6
+    fastest_fall = 0.2
     krylov_share = 0.02
     even_only = True
 
@@ -161,18 +160,18 @@ class RelativeFamily(Family):
         self.basis = basis or "breathing"
         length = math.sqrt(2.0 * float(initial.variance[0]))
         cloud = classical_cloud(system, initial, end, relative=True)
-        self._frame = resting_frame(length)
+        self.frame = resting_frame(length)
         if basis != "lab":
-            self._frame = following_frame(
+            self.frame = following_frame(
                 cloud, system.hbar, system.mass, start_length=length, moving_center=False
             )
         self._motion = trap_motion(system, initial, times)
-        self.quanta = relative_quanta(cloud, self._frame, system.hbar, system.mass)
+        self.quanta = relative_quanta(cloud, self.frame, system.hbar, system.mass)
         self.x = _points(system, cloud, self._motion)
         self.fastest = fastest(cloud)
 
     def model(self, cutoff: int) -> RelativeModel:
-        return RelativeModel(self.system, self._frame, self._motion, cutoff)
+        return RelativeModel(self.system, self.frame, self._motion, cutoff)
 
 
 def _points(system: System, cloud: Cloud, motion: TrapMotion) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,18 +36,34 @@ FEWEST_MATRIX_POINTS, MOST_MATRIX_POINTS = 128, 1025
 EMPTY = 1e-13
 
 
+class Difference(NamedTuple):
+    """Of two runs: relative of the variance, L1 of the densities of one boson and of a pair's distance."""
+
+    variance: float
+    density: float
+    distance: float
+
+
 @dataclass(frozen=True)
 class Snapshots:
-    """What is compared between two runs: variances (C,) and densities (C, M)."""
+    """What is compared between two runs.
+
+    Attributes:
+        variance: (C,).
+        density: of one boson (C, M).
+        distance: density of (x_1 - x_2)/sqrt(2) (C, M), at values sqrt(2) times as far apart as those of x.
+    """
 
     variance: Array
     density: Array
+    distance: Array
 
-    def change(self, other: Snapshots, dx: float) -> tuple[float, float]:
-        """Largest relative change of the variance, and L1 change of the density."""
+    def change(self, other: Snapshots, dx: float) -> Difference:
+        """The largest over times; dx is the spacing of x."""
         variance = np.abs(self.variance - other.variance) / other.variance
         density = np.abs(self.density - other.density).sum(axis=1) * dx
-        return float(variance.max()), float(density.max())
+        distance = np.abs(self.distance - other.distance).sum(axis=1) * math.sqrt(2.0) * dx
+        return Difference(float(variance.max()), float(density.max()), float(distance.max()))
 
 
 class Run:
@@ -61,6 +77,7 @@ class Run:
 
     Attributes:
         snapshots: for comparisons.
+        states: by the index of the saved time, those of correlations, where everything is looked at.
         last_shells: the largest probability seen in the highest tenth of the energies.
         edge_probability: the largest seen beyond the points of x.
     """
@@ -73,13 +90,15 @@ class Run:
         self._chosen = correlation_times(problem.times)
         self._moments: list[dict[str, Any]] = []
         self._densities: list[Array] = []
-        self._states: dict[int, Wave] = {}
+        self._distances: list[Array] = []
+        self.states: dict[int, Wave] = {}
         looked = np.arange(len(problem.times)) if everything else self._chosen
         self._evolve(looked, dt)
         at = np.searchsorted(looked, self._chosen)
         self.snapshots = Snapshots(
             variance=np.array([self._moments[k]["variance"][0, 0] for k in at]),
             density=np.array([self._densities[k] for k in at]),
+            distance=np.array(self._distances),
         )
 
     def groups(self) -> dict[str, Group]:
@@ -96,7 +115,7 @@ class Run:
             self.model.density_matrix(
                 index, float(problem.times[index]), psi, x, problem.family.fastest / problem.system.hbar
             )
-            for index, psi in self._states.items()
+            for index, psi in self.states.items()
         ]
         return {
             "observables": coordinates | observables,
@@ -113,7 +132,7 @@ class Run:
             self.model.velocity_fields(
                 index, float(problem.times[index]), psi, generator(problem.seed, index)
             )
-            for index, psi in self._states.items()
+            for index, psi in self.states.items()
         ]
         position, osmotic, current = (np.array(part)[..., None] for part in zip(*drawn, strict=True))
         return position, osmotic, current
@@ -155,14 +174,18 @@ class Run:
         inside = float(density.sum() * self.problem.family.dx)
         self.edge_probability = max(self.edge_probability, abs(1.0 - inside))
         self.last_shells = max(self.last_shells, self.model.last_shells(psi))
+        if index in self._chosen:
+            x = self.problem.family.x
+            r = math.sqrt(2.0) * (x - 0.5 * (x[0] + x[-1]))
+            self._distances.append(self.model.distance_density(t, psi, r))
         if self.everything and index in self._chosen:
-            self._states[index] = psi.copy()
+            self.states[index] = psi.copy()
 
     def _correlations(self, times: Array, x: Array, matrices: list[NDArray[np.complex128]]) -> Group:
         """The group of that name; occupations and orbitals from all points, the rest where it is stored."""
         stored, onto = resampled(x, where_it_is(self.problem.family.x, np.array(self._densities)))
         states = []
-        for (index, psi), matrix in zip(self._states.items(), matrices, strict=True):
+        for (index, psi), matrix in zip(self.states.items(), matrices, strict=True):
             t = float(self.problem.times[index])
             occupation, orbitals = natural_orbitals(matrix, float(x[1] - x[0]), ORBITALS)
             pair = self.model.pair_density(index, t, psi, stored)

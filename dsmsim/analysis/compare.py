@@ -95,6 +95,7 @@ _OWN = {
     "reference_error": "error_estimate",
     "reference_error_variance": "error_variance",
     "reference_error_density": "error_density",
+    "reference_error_pair": "error_pair_distance",
     "reference_tolerance": "tolerance",
 }
 

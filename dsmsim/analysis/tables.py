@@ -38,6 +38,7 @@ FLOORS = {"variance_error_mean": "variance_error_floor", "density_l1_mean": "den
 # the reference's own error of the same kind
 OWN = {name: "reference_error_variance" for name in ("E_v", "E_v_all", "variance_error_mean")}
 OWN |= {name: "reference_error_density" for name in ("density_l1_mean", "density_l1_max")}
+OWN |= {name: "reference_error_pair" for name in ("pair_density_l1_mean", "pair_density_l1_max")}
 
 
 def errors_table(

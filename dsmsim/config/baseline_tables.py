@@ -118,7 +118,7 @@ class FockTable(Table):
     )
     basis: Literal["auto", "lab", "breathing"] = Field(
         default="auto",
-        description="lab: orbitals of the trap; breathing: their width follows the cloud, so that fewer do",
+        description="lab: orbitals at rest; breathing: they follow the cloud; auto: what needs fewer quanta",
     )
     tolerance: Tolerance = Field(default=1e-4, description=_TOLERANCE)
 
@@ -146,7 +146,7 @@ class BaselinesTable(Table):
         default_factory=RelativeGridTable, description="harmonic traps: a grid of relative coordinates"
     )
     fock: FockTable = Field(
-        default_factory=FockTable, description="harmonic traps in one dimension: bosonic Fock space"
+        default_factory=FockTable, description="one dimension: bosonic Fock space, any smooth potential"
     )
     exact: ExactTable = Field(
         default_factory=ExactTable, description="whichever solver is cheapest for the problem"

@@ -189,6 +189,7 @@ _ERRORS = {
     "reference_error": Variable((), "1", "error estimate of the reference itself, the worst observable"),
     "reference_error_variance": Variable((), "1", "relative error of the reference's variances, its own"),
     "reference_error_density": Variable((), "1", "L1 error of the reference's density, its own"),
+    "reference_error_pair": Variable((), "1", "L1 error of its density of pair distances, its own"),
     "reference_tolerance": Variable((), "1", "error that the reference was asked to stay below"),
     "reference_converged": Variable((), "1", "1 if the reference's error estimate is small enough", "int"),
     "variance_error": Variable(("time",), "1", "relative error of the variance"),
