@@ -5,7 +5,8 @@
 Every direction is a product of unitary factors with a tridiagonal matrix (`baselines.grids.adi`), so that a
 step costs a few operations per point whatever the potential. The second derivative is the compact one of
 fourth order, or the usual one of second order. Box, spacing and step are chosen by measurement, with an error
-estimate (`baselines.grids.adi_refinement`).
+estimate (`baselines.grids.adi_refinement`). Where potential and initial state are even about one point, half
+of the wave function is stored and propagated (`baselines.grids.fold`).
 
 Shapes: `N` particles, `D` dimensions, `n = N D`, `M` points per coordinate, `T` saved times, psi (M, ..., M).
 """
@@ -23,6 +24,7 @@ from baselines.grids.adi import BLANES_MOAN_PADE, STRANG, STRANG_PADE
 from baselines.grids.adi_refinement import Refinement, bytes_needed
 from baselines.grids.adi_run import Run
 from baselines.grids.first_guess import FirstGuess, first_guess
+from baselines.grids.fold import plan_fold
 from baselines.grids.problem import Problem, given_box, intervals, make_problem
 from baselines.prediction import Prediction, require_memory
 from baselines.solution import GridSolution, Progress
@@ -72,6 +74,8 @@ def evolve(
     """
     problem = _problem(config, points, extent, dt, tolerance, keep_psi)
     guess = first_guess(problem.system, problem.initial, problem.end)
+    wanted = guess.box if extent is None else given_box(extent, problem.system.dimensions)
+    box, fold = plan_fold(problem, wanted, points)
     refinement = Refinement(
         problem=problem,
         tolerance=tolerance,
@@ -79,14 +83,14 @@ def evolve(
         scheme=SCHEMES[time_order],
         threads=set_numba_threads(),
         progress=progress or (lambda line: None),
-        box=guess.box if extent is None else given_box(extent, problem.system.dimensions),
+        box=box,
         spacing=_coarse_spacing(guess, space_order, tolerance),
         points=points,
         dt=dt or _first_step(problem, guess),
+        fold=fold,
     )
-    require_memory(
-        _prediction(refinement.least_points(), problem, None), config, "baselines.crank_nicolson.grid"
-    )
+    least = _prediction(refinement.least_points(), problem, None, fold)
+    require_memory(least, config, "baselines.crank_nicolson.grid")
     run, error = refinement.solve()
     assert run.groups is not None
     return GridSolution(
@@ -124,14 +128,17 @@ def predict(config: Config) -> Prediction:
     system = problem.system
     guess = first_guess(system, problem.initial, problem.end)
     extent = options["extent"]
-    box = guess.box if extent is None else given_box(extent, system.dimensions)
+    wanted = guess.box if extent is None else given_box(extent, system.dimensions)
+    box, fold = plan_fold(problem, wanted, options["points"])
     width = max(high - low for low, high in box)
-    points = options["points"] or math.ceil(FINER[order] * width / _coarse_spacing(guess, order, tolerance))
+    finest = math.ceil(FINER[order] * width / _coarse_spacing(guess, order, tolerance))
+    points = options["points"] or finest + (finest % 2 if fold else 0)
     scheme = SCHEMES[options["time_order"]] or STRANG_PADE
     step = options["dt"] or 0.25 * _first_step(problem, guess)
     steps = max(problem.end / step, problem.times.size)
-    work = float(points) ** system.coordinates * system.coordinates * scheme.cost * steps
-    return _prediction(points, problem, 1.5 * work / SPEED)
+    solved = float(points) ** system.coordinates * (0.5 if fold else 1.0)
+    work = solved * system.coordinates * scheme.cost * steps
+    return _prediction(points, problem, 1.5 * work / SPEED, fold)
 
 
 def _options(config: Config) -> dict[str, Any]:
@@ -167,12 +174,13 @@ def _problem(
     return problem
 
 
-def _prediction(points: int, problem: Problem, seconds: float | None) -> Prediction:
+def _prediction(points: int, problem: Problem, seconds: float | None, fold: bool) -> Prediction:
     coordinates = problem.system.coordinates
+    stored = ", one half of them stored" if fold else ""
     return Prediction(
         method="crank_nicolson",
-        points=f"{points}^{coordinates} = {points**coordinates:,} grid points",
-        memory=bytes_needed(points, coordinates),
+        points=f"{points}^{coordinates} = {points**coordinates:,} grid points{stored}",
+        memory=bytes_needed(points, coordinates, folded=fold),
         seconds=seconds,
         notes=(
             "box and grid are fitted to the state while it is solved; where the grid that is needed does not "
@@ -200,6 +208,7 @@ def _how(problem: Problem, run: Run, error: Change, tolerance: float, limited: s
         f"{run.trial.space_order} in space",
         "points": run.grid.points,
         "dt": run.dt,
+        "folded": run.folded,
         "box_low": [low for low, _ in run.trial.box],
         "box_high": [high for _, high in run.trial.box],
         "edge_probability": run.edge,

@@ -7,8 +7,9 @@
     bandwidth   the share of the memory bandwidth that each kernel reaches on grids that do not fit in cache
 
 Both sides solve the same second-order finite-difference Hamiltonian with the same steps, in turns; the median
-and the spread of their times are printed, and how far their densities are apart. qmsolve is needed for
-`plane` only:
+and the spread of their times are printed, and how far their densities are apart. The states are even, so that
+this project stores and propagates one half of them, as its solver does; times without that are printed, too.
+qmsolve is needed for `plane` only:
 
     pip install --no-deps qmsolve==2.0.0 progressbar2 python-utils          # and matplotlib
 
@@ -24,6 +25,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numba
@@ -32,10 +34,10 @@ import scipy.sparse
 from scipy.sparse.linalg import gcrotmk
 
 from baselines.grids import tridiagonal
-from baselines.grids.adi import STRANG, State, dirichlet_grid
+from baselines.grids.adi import STRANG, State
 from baselines.grids.factors import COMPACT, POLES, factor
 from baselines.grids.layout import Layout
-from baselines.grids.product import Array, Grid
+from baselines.grids.product import Array, Grid, dirichlet_grid
 from dsmsim.config import Config, parse_config
 from dsmsim.system import System, build_initial, build_system
 
@@ -43,8 +45,8 @@ END = 1.0
 EXTENT = 4.0
 # steps of gcrotmk that are really made; the time is scaled to all
 SPARSE_STEPS = 50
-# axes and points: 268 MB each, but for padding
-LARGE = ((2, 4095), (3, 255), (4, 63))
+# axes and points: 268 MB each, one half where folded, but for padding
+LARGE = ((2, 4096), (3, 256), (4, 64))
 TRIAD = 1 << 24
 
 
@@ -100,11 +102,14 @@ def ratio(slow: Timing, fast: Timing, scale: float = 1.0) -> str:
     return f"{scale * clock:.1f} by the clock, {scale * processor:.1f} by processor time"
 
 
-def ours(config: Config, points: int, steps: int, space_order: int, threads: int) -> Array:
-    """|psi|^2 at the end, by the kernels of this project."""
+def ours(
+    config: Config, points: int, steps: int, space_order: int, threads: int, *, fold: bool = True
+) -> Array:
+    """|psi|^2 at the end, by the kernels of this project; folded, as the solver would, or whole."""
     system = build_system(config)
     grid = dirichlet_grid(((-EXTENT, EXTENT),), points, system.particles)
-    state = State(system, build_initial(config), grid, space_order, STRANG, threads)
+    state = State(system, build_initial(config), grid, space_order, STRANG, threads, fold=fold)
+    assert state.folded == fold
     state.advance(0.0, END, steps)
     return np.asarray(np.abs(state.wave()) ** 2 * grid.cell)
 
@@ -175,17 +180,20 @@ def plane(repeats: int, threads: int, points: int = 100, steps: int = 1000) -> N
         print(f"plane: skipped, no qmsolve ({error}): pip install --no-deps qmsolve==2.0.0 progressbar2")
         return
     own, its = ours(config, points, steps, 2, threads), qmsolve_run(config, points, steps)
-    fast, compact, slow = in_turns(
+    fast, whole, compact, slow = in_turns(
         repeats,
         lambda: ours(config, points, steps, 2, threads),
+        lambda: ours(config, points, steps, 2, threads, fold=False),
         lambda: ours(config, points, steps, 4, threads),
         lambda: qmsolve_run(config, points, steps),
     )
     print(f"plane: {points}^2 points, {steps} steps, {repeats} turns")
     print(f"  this project, second order   {fast}")
+    print(f"  the same, not folded         {whole}")
     print(f"  this project, compact        {compact}")
     print(f"  qmsolve 2.0.0                {slow}")
     print(f"  ratio                        {ratio(slow, fast)}")
+    print(f"  ratio, not folded            {ratio(slow, whole)}")
     print(f"  L1 distance of the densities {np.abs(own - its).sum():.2g}")
 
 
@@ -198,16 +206,19 @@ def cube(repeats: int, threads: int, points: int = 50, steps: int = 1000) -> Non
     state = State(short, build_initial(config), grid, 2, STRANG, threads)
     state.advance(0.0, END * SPARSE_STEPS / steps, SPARSE_STEPS)
     own = np.abs(state.wave()) ** 2 * grid.cell
-    fast, slow = in_turns(
+    fast, whole, slow = in_turns(
         repeats,
         lambda: ours(config, points, steps, 2, threads),
+        lambda: ours(config, points, steps, 2, threads, fold=False),
         lambda: sparse_crank_nicolson(config, points, SPARSE_STEPS, steps),
     )
     scale = steps / SPARSE_STEPS
     print(f"cube: {points}^3 points, {steps} steps, {repeats} turns; gcrotmk made {SPARSE_STEPS} of them")
     print(f"  this project                 {fast}")
+    print(f"  the same, not folded         {whole}")
     print(f"  gcrotmk, {SPARSE_STEPS} steps            {slow}")
     print(f"  ratio, scaled to {steps}        {ratio(slow, fast, scale)}")
+    print(f"  ratio, not folded            {ratio(slow, whole, scale)}")
     print(f"  L1 distance after {SPARSE_STEPS} steps     {np.abs(own - its).sum():.2g}")
 
 
@@ -226,34 +237,43 @@ def bandwidth(repeats: int, threads: int, sizes: Sequence[tuple[int, int]] = LAR
         "  by convention a step moves 16 (2 n + 1) bytes per point: each direction reads and writes psi, one"
     )
     print("  reads the phase. Really moved are 80: all directions but one are done while a slab is in cache.")
+    print(
+        "  Of a folded grid one half of the points is stored: shares are per stored point, and at the end of"
+    )
+    print("  a line per point of the whole grid, which the folded one represents.")
     for axes, points in sizes:
-        layout = Layout(axes, points)
-        psi, phase = layout.empty(np.complex128), layout.empty(np.complex128)
-        layout.view(psi)[...] = 1e-3
-        layout.view(phase)[...] = np.exp(0.3j)
-        work = np.zeros((threads, tridiagonal.buffer_size(points)))
-        kernel = tridiagonal.drift_threaded if threads > 1 else tridiagonal.drift
-        tables = {
-            order: np.stack([[factor(points, 0.7, pole, COMPACT[4])[0] for pole in poles]] * axes)
-            for order, poles in POLES.items()
-        }
+        for folded in (False, True):
+            layout = Layout(axes, points, folded)
+            step = one_step(layout, threads)
+            stream, one, two = in_turns(repeats, lambda: triad(a, b, c), partial(step, 2), partial(step, 4))
+            speed, count = 24.0 * TRIAD / stream.median, points**axes
+            print(f"  {points}^{axes}{', folded' if folded else ''}, triad {speed / 1e9:.1f} GB/s")
+            for name, timing in (("one factor", one), ("two factors", two)):
+                stored = layout.rows / points * count / timing.median / speed
+                line = (
+                    f"    {name:11s} {1e9 * timing.median / count:6.2f} ns per point and step, "
+                    f"{1600.0 * (2 * axes + 1) * stored:4.0f} % by convention, "
+                    f"{8000.0 * stored:4.0f} % really moved"
+                )
+                print(line + (f", {3200.0 * (2 * axes + 1) * stored:4.0f} % of the whole" if folded else ""))
 
-        def step(order: int, made: Any = (psi, layout, points, tables, phase, work, kernel)) -> None:
-            psi, layout, points, tables, phase, work, kernel = made
-            kernel(psi, layout.strides, points, tables[order], phase, True, work, 1)
 
-        stream, one, two = in_turns(
-            repeats, lambda: triad(a, b, c), lambda step=step: step(2), lambda step=step: step(4)
-        )
-        speed, count = 24.0 * TRIAD / stream.median, points**axes
-        print(f"  {points}^{axes}, triad {speed / 1e9:.1f} GB/s")
-        for name, timing in (("one factor", one), ("two factors", two)):
-            convention = 16.0 * (2 * axes + 1) * count / timing.median
-            print(
-                f"    {name:11s} {1e9 * timing.median / count:6.2f} ns per point and step, "
-                f"{100.0 * convention / speed:4.0f} % by convention, "
-                f"{100.0 * 80.0 * count / timing.median / speed:4.0f} % really moved"
-            )
+def one_step(layout: Layout, threads: int) -> Callable[[int], None]:
+    """A function that makes a step on a grid of its own, with factors of the given order in time."""
+    psi, phase = layout.empty(np.complex128), layout.empty(np.complex128)
+    layout.view(psi)[...] = 1e-3
+    layout.view(phase)[...] = np.exp(0.3j)
+    work = np.zeros((threads, tridiagonal.buffer_size(layout.points)))
+    kernel = tridiagonal.drift_threaded if threads > 1 else tridiagonal.drift
+    tables = {
+        order: np.stack([[factor(layout.points, 0.7, pole, COMPACT[4])[0] for pole in poles]] * layout.axes)
+        for order, poles in POLES.items()
+    }
+
+    def step(order: int) -> None:
+        kernel(psi, layout.strides, layout.plan, tables[order], phase, True, work, 1)
+
+    return step
 
 
 CASES: dict[str, Callable[[int, int], None]] = {"plane": plane, "cube": cube, "bandwidth": bandwidth}

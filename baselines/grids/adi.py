@@ -13,6 +13,10 @@ product over directions; along each it is one or two unitary factors with a trid
 Kicks that meet between two steps are one. Walls (psi = 0) stand one spacing beyond the first and the last
 point of each axis.
 
+A wave that is even about the middle of the box, on a grid that is, stays so while V is: then one half is
+enough (`baselines.grids.layout`). It is measured at the start, and of V at every kick; the first that is not
+even unfolds the wave.
+
 Shapes: `n` coordinates, `D` axes of a particle, `M` points per coordinate, psi (M, ..., M) in a `Layout`.
 """
 
@@ -26,10 +30,11 @@ import numpy as np
 
 from baselines.grids import tridiagonal
 from baselines.grids.factors import COMPACT, POLES, factor
+from baselines.grids.fold import is_even
 from baselines.grids.fourier import BLANES_MOAN
 from baselines.grids.layout import Layout
-from baselines.grids.parts import PotentialTables, initial_wave
-from baselines.grids.product import Array, Box, Grid, Wave
+from baselines.grids.parts import PotentialTables, initial_factor, product_wave
+from baselines.grids.product import Array, Grid, Wave
 from dsmsim.system import InitialState, System
 
 # below this size of a grid the start of threads costs more than they save
@@ -63,11 +68,21 @@ class Scheme:
         drifts = max(1, len(self.kicks))
         return drifts * (1.0 if self.drift_order == 2 else 1.7)
 
-    def stages(self, start: float, step: float, steps: int) -> Iterator[tuple[float, Kick]]:
-        """Drift lengths, 0 at first where a kick comes first, each with the kick after it."""
+    def stages(
+        self, start: float, step: float, steps: int, *, static: bool = False
+    ) -> Iterator[tuple[float, Kick]]:
+        """Drift lengths, 0 at first where a kick comes first, each with the kick after it.
+
+        Kicks of a static potential are all at time 0, so that equal ones can be told.
+        """
         if len(self.drifts) == len(self.kicks):
-            middles = [start + (i + 0.5) * step for i in range(steps)]
             half = 0.5 * step
+            if static:
+                yield 0.0, ((half, 0.0),)
+                yield from itertools.repeat((step, ((step, 0.0),)), steps - 1)
+                yield step, ((half, 0.0),)
+                return
+            middles = [start + (i + 0.5) * step for i in range(steps)]
             yield 0.0, ((half, middles[0]),)
             for middle, following in itertools.pairwise(middles):
                 yield step, ((half, middle), (half, following))
@@ -78,7 +93,8 @@ class Scheme:
             for stage, kick in enumerate(self.kicks):
                 joined = stage == 0 and index > 0
                 drift = self.drifts[stage] + (self.drifts[-1] if joined else 0.0)
-                yield drift * step, ((kick * step, start + (index + reached[stage]) * step),)
+                t = 0.0 if static else start + (index + reached[stage]) * step
+                yield drift * step, ((kick * step, t),)
         yield self.drifts[-1] * step, ()
 
 
@@ -87,15 +103,6 @@ STRANG_PADE = Scheme("Crank-Nicolson with fourth-order factors", 2, 4, (1.0,), (
 BLANES_MOAN_PADE = Scheme(
     "fourth-order Crank-Nicolson, Blanes-Moan", 4, 4, BLANES_MOAN.drifts, BLANES_MOAN.kicks
 )
-
-
-def dirichlet_grid(box: Box, points: int, particles: int) -> Grid:
-    """The grid of M points strictly between walls at the ends (lo, hi) of `box`.
-
-    As a periodic grid it has the length of the box less one spacing, and the same spacing.
-    """
-    inner = tuple((low + (high - low) / (points + 1), high) for low, high in box)
-    return Grid(inner, points, particles)
 
 
 class State:
@@ -107,6 +114,7 @@ class State:
         space_order: 2 or 4.
         scheme: how a step is made.
         threads: used on grids that are large enough.
+        fold: store and propagate one half of an even wave on an even number of points.
     """
 
     def __init__(
@@ -117,22 +125,32 @@ class State:
         space_order: int,
         scheme: Scheme,
         threads: int = 1,
+        *,
+        fold: bool = True,
     ) -> None:
         self.system = system
         self.grid = grid
         self.scheme = scheme
         self.potential = PotentialTables(system, grid)
         self._compact = COMPACT[space_order]
-        self._layout = Layout(grid.coordinates, grid.points)
+        phi = initial_factor(initial, grid)
+        even = grid.points % 2 == 0 and grid.coordinates > 1 and is_even(phi)
+        self._layout = Layout(grid.coordinates, grid.points, folded=fold and even)
         self._threads = threads if self._layout.size >= POINTS_FOR_THREADS else 1
         self._work = np.zeros((self._threads, tridiagonal.buffer_size(grid.points)))
         # psi without the alphas of the factors, which are in `_alpha`
         self._psi = self._layout.empty(np.complex128)
         self._alpha = 1.0 + 0.0j
-        initial_wave(initial, grid, self._layout.view(self._psi))
+        product_wave(phi, grid, self._layout.view(self._psi))
         self._step = 0.0
         self._drifts: dict[float, tuple[Wave, complex]] = {}
         self._phases: dict[Kick, Wave] = {}
+        self._static = system.is_static
+
+    @property
+    def folded(self) -> bool:
+        """Whether one half of the wave is stored."""
+        return self._layout.folded
 
     def advance(self, start: float, end: float, steps: int) -> None:
         """From time `start` to time `end` in equal steps."""
@@ -142,15 +160,17 @@ class State:
             self._step = step
             self._drifts.clear()
             self._phases.clear()
-        stages = ((length, self._kick(kick)) for length, kick in self.scheme.stages(start, step, steps))
+        stages = self.scheme.stages(start, step, steps, static=self._static)
         for (length, kick), equal in itertools.groupby(stages):
             self._apply(length, kick, len(list(equal)))
 
     def wave(self, every: int = 1) -> Wave:
         """psi at every so many points of each axis, those left over shared by both ends."""
         first = (self.grid.points - 1) % every // 2
-        kept = (slice(first, None, every),) * self.grid.coordinates
-        return np.asarray(self._layout.view(self._psi)[kept] * self._alpha)
+        found = np.empty(((self.grid.points - 1) // every + 1,) * self.grid.coordinates, dtype=np.complex128)
+        self._layout.expand(self._psi, found, first, every)
+        found *= self._alpha
+        return found
 
     def thinned(self, every: int) -> Grid:
         """The grid of `wave(every)`."""
@@ -167,20 +187,13 @@ class State:
         """Probability of each value of the first particle's coordinates: D arrays (M,)."""
         view, points = self._layout.view(self._psi), self.grid.points
         found = [np.zeros(points) for _ in range(self.grid.dimensions)]
-        for i in range(points):
-            slab = view[i]
+        for i, slab in enumerate(view):
             probability = (slab.real**2 + slab.imag**2) * self.grid.cell
             found[0][i] = probability.sum()
             for axis in range(1, self.grid.dimensions):
                 others = tuple(k for k in range(probability.ndim) if k != axis - 1)
                 found[axis] += probability.sum(axis=others)
-        return found
-
-    def _kick(self, kick: Kick) -> Kick:
-        """Of a static potential only the total length matters."""
-        if not self.system.is_static or not kick:
-            return kick
-        return ((float(f"{sum(weight for weight, _ in kick):.12e}"), 0.0),)
+        return [one + one[::-1] for one in found] if self.folded else found
 
     def _apply(self, length: float, kick: Kick, count: int) -> None:
         phase = self._phase(kick) if kick else self._psi
@@ -194,7 +207,7 @@ class State:
         drift(
             self._psi,
             self._layout.strides,
-            self.grid.points,
+            self._layout.plan,
             tables,
             phase,
             bool(kick),
@@ -225,10 +238,20 @@ class State:
         """exp(-i sum w V(t)/hbar) in the layout."""
         if kick in self._phases:
             return self._phases[kick]
-        if self.system.is_static or not self._phases:
+        tables = self.potential.weighted(kick)
+        if self.folded and not all(is_even(table) for table in tables):
+            self._unfold()
+        if self._static or not self._phases:
             phase = self._layout.empty(np.complex128)
         else:  # of a potential that changes, only the last phase is kept
             phase = self._phases.popitem()[1]
-        self.potential.phase(kick, self._layout.view(phase))
+        self.potential.phase(tables, self._layout.view(phase))
         self._phases[kick] = phase
         return phase
+
+    def _unfold(self) -> None:
+        layout = Layout(self.grid.coordinates, self.grid.points)
+        self._phases.clear()
+        psi = layout.empty(np.complex128)
+        self._layout.expand(self._psi, layout.view(psi))
+        self._layout, self._psi = layout, psi

@@ -22,6 +22,7 @@ import numpy as np
 from baselines.change import Change
 from baselines.grids.adi import BLANES_MOAN_PADE, STRANG_PADE, Scheme
 from baselines.grids.adi_run import Run, Trial, change_between, run
+from baselines.grids.fold import centered
 from baselines.grids.problem import Outgrown, Problem
 from baselines.grids.product import Box
 from baselines.solution import Progress
@@ -36,14 +37,15 @@ ASYMPTOTIC = 0.1
 MOST_ROUNDS = 20
 # a coarse grid must tell apart this much more than the wavenumbers of the state
 RESOLVED = 1.1
-# psi and three phases with their padding; for each recorded point what the observables need
+# psi and three phases with their padding, for each stored point; for each recorded one what observables need
 BYTES_PER_POINT, BYTES_PER_RECORDED_POINT = 72, 160
 
 
-def bytes_needed(points: int, coordinates: int, every: int = 2) -> int:
+def bytes_needed(points: int, coordinates: int, every: int = 2, *, folded: bool = False) -> int:
     """Memory of an evolution on M points per coordinate that records every so many of them."""
     recorded = math.ceil(points / every) ** coordinates
-    return int(BYTES_PER_POINT * points**coordinates + BYTES_PER_RECORDED_POINT * recorded)
+    stored = points**coordinates // (2 if folded else 1)
+    return int(BYTES_PER_POINT * stored + BYTES_PER_RECORDED_POINT * recorded)
 
 
 def richardson(change: Change, ratio: float, order: int) -> Change:
@@ -67,6 +69,7 @@ class Refinement:
         spacing: of the coarse grid, at first.
         points: M, where it was given.
         dt: longest step, at first.
+        fold: whether one half of the wave is enough, on an even number of points around its mean.
     """
 
     problem: Problem
@@ -79,6 +82,7 @@ class Refinement:
     spacing: float
     points: int | None
     dt: float
+    fold: bool = False
     limited: str = field(default="", init=False)
     _trimmed: bool = field(default=False, init=False)
     _wavenumber: float = field(default=math.inf, init=False)
@@ -151,9 +155,9 @@ class Refinement:
         """The run whose spacing is good enough, recorded, and the error of the spacing."""
         goal, scheme, dt = SPACE_SHARE * self.tolerance, older.trial.scheme, older.trial.dt
         most = self._most_points(dt, scheme)
-        points = self.points or min(most, math.ceil(1.3 * older.trial.points) | 1)
+        points = self.points or min(most, self._count(1.3 * older.trial.points))
         if points <= older.trial.points:  # the coarse grid is too large already
-            older = self._run(round(points / 1.4), dt, scheme)
+            older = self._run(self._fewer(points, 1.4), dt, scheme)
         while True:
             # a second refinement was aimed at the goal
             hopeful = self.points is not None or points == most or older.trial.points > self._coarse()
@@ -163,7 +167,7 @@ class Refinement:
             if self.points is not None or not error.worst > goal or points >= most:
                 break
             finer = min(2.2, max(1.15, 1.05 * (error.worst / goal) ** (1.0 / self.space_order)))
-            older, points = newer, min(most, math.ceil(finer * points) | 1)
+            older, points = newer, min(most, self._count(finer * points))
         if error.worst > goal and points >= most and self.points is None:
             self._stop("a finer grid would take too much memory or time")
         if newer.groups is None:
@@ -197,11 +201,24 @@ class Refinement:
         self.progress(reason)
 
     def _coarse(self, finer: float = 1.0) -> int:
-        """Points of the coarse grid; an odd number, so that one lies in the middle of the box."""
+        """Points of the coarse grid."""
         if self.points is not None:
-            return max(6, round(self.points / 1.5))
-        wanted = max((high - low) * finer / self.spacing for low, high in self.box)
-        return max(24, math.ceil(wanted)) | 1
+            return max(6, self._fewer(self.points, 1.5))
+        return self._count(max(24.0, *((high - low) * finer / self.spacing for low, high in self.box)))
+
+    def _count(self, wanted: float) -> int:
+        """No fewer points than wanted: odd, so that one is in the middle of the box, or even to be folded."""
+        count = math.ceil(wanted)
+        return count + (count % 2 != self._odd)
+
+    def _fewer(self, points: int, ratio: float) -> int:
+        """Points of a coarser grid than the given one, folded where that is."""
+        fewer = round(points / ratio)
+        return fewer + fewer % 2 if self.fold else fewer
+
+    @property
+    def _odd(self) -> int:
+        return 0 if self.fold else 1
 
     def _spacing(self, points: int) -> float:
         return max((high - low) / (points + 1) for low, high in self.box)
@@ -210,31 +227,39 @@ class Refinement:
         """The coarsest thinning of what is recorded that loses nothing of the state."""
         every = max(1, int(math.pi / (RESOLVED * self._wavenumber * self._spacing(points))))
         least = every
-        while bytes_needed(points, self.problem.system.coordinates, every) > self.problem.memory:
+        coordinates = self.problem.system.coordinates
+        while bytes_needed(points, coordinates, every, folded=self.fold) > self.problem.memory:
             every += 1
         if every > least:
             self._stop(f"memory is enough to record every {every}th point only")
         return every
 
     def _most_points(self, dt: float, scheme: Scheme) -> int:
-        """An odd number of points that fits into memory and time."""
+        """The most points that fit into memory and time."""
         coordinates = self.problem.system.coordinates
-        per_point = bytes_needed(1000, coordinates) / 1000.0**coordinates
+        per_point = bytes_needed(1000, coordinates, folded=self.fold) / 1000.0**coordinates
         most = int((self.problem.memory / per_point) ** (1.0 / coordinates))
         if dt < math.inf:
             most = min(most, int((MOST_WORK / self._work(1, dt, scheme)) ** (1.0 / coordinates)))
-        return max(7, (most - 1) | 1)
+        return max(8 - self._odd, self._count(most - 1))
 
     def _work(self, points: int, dt: float, scheme: Scheme) -> float:
         coordinates = self.problem.system.coordinates
         steps = max(self.problem.end / dt, self.problem.times.size)
-        return float(points) ** coordinates * coordinates * scheme.cost * steps
+        solved = float(points) ** coordinates * (0.5 if self.fold else 1.0)
+        return solved * coordinates * scheme.cost * steps
+
+    def _shaped(self, box: Box) -> Box:
+        """The box, around the mean where the grid is folded."""
+        middle = self.problem.initial.mean[: self.problem.system.dimensions]
+        return centered(box, middle) if self.fold else box
 
     def _widen(self, ends: np.ndarray[tuple[int, int], np.dtype[np.bool_]], share: float) -> None:
-        self.box = tuple(
+        wider = tuple(
             (low - share * (high - low) * float(at_low), high + share * (high - low) * float(at_high))
             for (low, high), (at_low, at_high) in zip(self.box, ends, strict=True)
         )
+        self.box = self._shaped(wider)
         self.progress(f"the state reaches the edge; the box is now {self.box}")
 
     def _trim(self, seen: Run) -> None:
@@ -249,5 +274,5 @@ class Refinement:
             low, high = self.box[axis]
             left, right = float(x[kept[0]]) - margin, float(x[kept[-1]]) + margin
             box.append((max(low, left), min(high, right)))
-        self.box = tuple(box)
+        self.box = self._shaped(tuple(box))
         self._trimmed = True

@@ -14,9 +14,9 @@ import numpy as np
 import scipy.fft
 
 from baselines.change import Change
-from baselines.grids.adi import Scheme, State, dirichlet_grid
+from baselines.grids.adi import Scheme, State
 from baselines.grids.problem import Outgrown, Problem, stages
-from baselines.grids.product import Array, Box, Grid, Wave
+from baselines.grids.product import Array, Box, Grid, Wave, dirichlet_grid
 from baselines.observables.grid_groups import GridRecorder
 
 Groups = Mapping[str, Mapping[str, np.ndarray[Any, Any]]]
@@ -52,6 +52,7 @@ class Run:
         wavenumber: beyond which the spectrum is negligible; infinite where nobody looked.
         groups: of the results file, where they were recorded.
         psi: (T, M, ..., M) where it was asked for.
+        folded: whether one half of the wave was enough, to the end.
     """
 
     trial: Trial
@@ -65,6 +66,7 @@ class Run:
     wavenumber: float = math.inf
     groups: Groups | None = None
     psi: Wave | None = None
+    folded: bool = False
 
 
 def run(
@@ -123,6 +125,7 @@ def run(
         state.advance(start, stop, steps)
         look(stop)
     found.wavenumber = highest if spectrum else math.inf
+    found.folded = state.folded
     _moments(found, saved)
     if recorder is not None:
         norms = np.array([marginals[0].sum() for marginals in saved])

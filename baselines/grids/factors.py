@@ -32,8 +32,8 @@ import math
 
 import numpy as np
 
+from baselines.grids.buffer import PAD
 from baselines.grids.product import Wave
-from baselines.grids.tridiagonal import PAD
 
 # c of the second difference, by its order
 COMPACT = {2: 0.0, 4: 1.0 / 12.0}
@@ -58,10 +58,12 @@ def factor(points: int, length: float, pole: complex, compact: float) -> tuple[W
     off = -length - compact * pole
     ratio = (2.0 * length - (1.0 - 2.0 * compact) * pole) / off
     gamma = (pole - mirrored) * length / ((length + compact * mirrored) * off)
-    p = 0.0 + 0.0j
-    for j in range(points):
+    p, found = 0.0 + 0.0j, []
+    for _ in range(points):
         p = 1.0 / (ratio - p)
-        table[1:, PAD + j] = gamma * p, p
+        found.append(p)
+    table[2, PAD : PAD + points] = found
+    table[1] = gamma * table[2]
     table[0, PAD + 1 : PAD + points] = table[2, PAD : PAD + points - 1]
     if abs(length) < STABLE:
         table[0, -1] = ratio + gamma

@@ -2,6 +2,7 @@
 
     z = load(psi, i)              psi[i] ... psi[i + 7], complex128, in an order of its own
     store(psi, i, z * w - z)      the arithmetic of complex numbers, lane by lane
+    load_reversed(psi, i)         the same eight, of psi[i + 7] ... psi[i]
     columns = load_lines(...)     eight lines of an array, turned so that a lane is a line
 
 LLVM splits the registers where a machine has shorter ones. Compilers find this form by themselves only as
@@ -39,15 +40,25 @@ cgutils: Any = numba.core.cgutils
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(function: Function, *, parallel: bool = False) -> Function:
-    """The function compiled by numba, kept on disk where there is a place for it."""
+def compiled(function: Function, *, parallel: bool = False, inline: bool = False) -> Function:
+    """The function compiled by numba, into its callers where `inline`; kept on disk where there is a place.
+
+    What is kept is made anew when the file of the function changes, not when that of one it calls does: after
+    such a change remove `__pycache__`.
+    """
     options: dict[str, Any] = {"fastmath": True, "parallel": parallel, "error_model": "numpy"}
+    options |= {"forceinline": True} if inline else {}
     jit: Any = numba.njit
     try:
         made = jit(cache=True, **options)(function)
     except RuntimeError:  # neither the package nor the user's cache directory can be written
         made = jit(**options)(function)
     return cast(Function, made)
+
+
+def inlined(function: Function) -> Function:
+    """The function compiled into its callers: registers stay where they are."""
+    return compiled(function, inline=True)
 
 
 def _builder(function: Callable[..., Any]) -> Any:
@@ -116,6 +127,9 @@ class _Memory:
 # of two registers, the even and the odd places in turn: (re, im) pairs <-> real and imaginary parts
 _EVEN = [place for i in range(0, LANES, 2) for place in (i, LANES + i)]
 _ODD = [place + 1 for place in _EVEN]
+# the same where the lanes are reversed: in both registers of memory, and in both of parts
+_EVEN_REVERSED, _ODD_REVERSED = _EVEN[::-1], _ODD[::-1]
+_FROM_REVERSED = [[place ^ (LANES - 1) for place in mask] for mask in (_EVEN, _ODD)]
 # of the four quarters of each, the first and third, or the second and fourth
 _FIRST = [0, 1, 4, 5, 8, 9, 12, 13]
 _SECOND = [2, 3, 6, 7, 10, 11, 14, 15]
@@ -142,6 +156,34 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
         real, imaginary = _parts(builder, args[2])
         memory.store(_shuffle(builder, real, imaginary, _EVEN), args[1], 0)
         memory.store(_shuffle(builder, real, imaginary, _ODD), args[1], 1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes_type), generate
+
+
+@_builder
+def load_reversed(typing: Any, array: Any, index: Any) -> Any:
+    """Eight neighbours of a complex128 array: the last where `load` has the first, and so on."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        memory = _Memory(context, builder, signature.args[0], args[0])
+        both = memory.load(args[1], 0), memory.load(args[1], 1)
+        return _pair(
+            builder, _shuffle(builder, *both, _EVEN_REVERSED), _shuffle(builder, *both, _ODD_REVERSED)
+        )
+
+    return lanes_type(array, types.intp), generate
+
+
+@_builder
+def store_reversed(typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """The reverse of `load_reversed`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        memory = _Memory(context, builder, signature.args[0], args[0])
+        both = _parts(builder, args[2])
+        for register, mask in enumerate(_FROM_REVERSED):
+            memory.store(_shuffle(builder, *both, mask), args[1], register)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes_type), generate

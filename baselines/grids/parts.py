@@ -5,13 +5,14 @@
 Sums and products of small tables are far cheaper than formulas at every point of the whole grid, and of a
 potential that changes only the tables that change are made anew.
 
-Shapes: `N` particles, `D` dimensions, `n = N D`, `M` points per coordinate; V and psi (M, ..., M).
+Shapes: `N` particles, `D` dimensions, `n = N D`, `M` points per coordinate; V and psi (M, ..., M), or their
+first `R` points along the first axis (R, M, ..., M).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,22 +33,28 @@ class PotentialTables:
         self._two = Grid(grid.box, grid.points, 2)
         self._kept_pair: Array | None = None
 
-    def phase(self, kick: Sequence[tuple[float, float]], out: Any) -> None:
-        """exp(-i sum_k w_k V(t_k)/hbar) for pairs (w_k, t_k), into `out` (M, ..., M).
+    def weighted(self, kick: Sequence[tuple[float, float]]) -> list[Array]:
+        """sum_k w_k V(t_k) for pairs (w_k, t_k): of one particle (D axes of M); and of two (2 D).
 
         Raises:
             ConfigError: V is not finite everywhere on the grid.
         """
+        kinds = [self._one_body]
+        if self.system.interaction is not None and self.system.particles > 1:
+            kinds.append(self._pair)
+        return [np.asarray(np.sum([weight * kind(t) for weight, t in kick], axis=0)) for kind in kinds]
+
+    def phase(self, tables: Sequence[Array], out: Any) -> None:
+        """exp(-i sum_k w_k V(t_k)/hbar) from the tables of `weighted`, into `out` (R, M, ..., M).
+
+        `out` has the first R points along the first axis.
+        """
         particles, dimensions = self.system.particles, self.system.dimensions
-        turn = -1j / self.system.hbar
-        one = np.exp(turn * _weighted(self._one_body, kick))
-        out[...] = placed(one, dimensions, particles, 0)
-        for i in range(1, particles):
-            out *= placed(one, dimensions, particles, i)
-        if self.system.interaction is not None and particles > 1:
-            pair = np.exp(turn * _weighted(self._pair, kick))
-            for i, j in itertools.combinations(range(particles), 2):
-                out *= placed(pair, dimensions, particles, i, j)
+        out[...] = 1.0
+        for count, table in enumerate(tables, start=1):
+            for chosen in itertools.combinations(range(particles), count):
+                exponent = placed(table, dimensions, particles, *chosen)[: len(out)]
+                out *= np.exp((-1j / self.system.hbar) * exponent)
 
     def _one_body(self, t: float) -> Array:
         def value(x: torch.Tensor) -> torch.Tensor:
@@ -74,10 +81,6 @@ class PotentialTables:
         return table
 
 
-def _weighted(table: Callable[[float], Array], kick: Sequence[tuple[float, float]]) -> Array:
-    return np.asarray(np.sum([weight * table(t) for weight, t in kick], axis=0))
-
-
 def placed(table: Any, dimensions: int, count: int, *particles: int) -> Any:
     """A table over the coordinates of some of `count` particles, shaped to broadcast over all of them."""
     wanted = {i * dimensions + axis for i in particles for axis in range(dimensions)}
@@ -102,9 +105,8 @@ def initial_factor(initial: InitialState, grid: Grid) -> Wave:
     return np.asarray(phi / np.sqrt(one.norm(phi)))
 
 
-def initial_wave(initial: InitialState, grid: Grid, out: Any) -> None:
-    """psi_0 into `out` (M, ..., M), of norm 1 on the grid."""
-    phi = initial_factor(initial, grid)
+def product_wave(phi: Wave, grid: Grid, out: Any) -> None:
+    """psi_0 = prod_i phi(x_i) into `out` (R, M, ..., M): its first R points along the first axis."""
     out[...] = 1.0
     for i in range(grid.particles):
-        out *= placed(phi, grid.dimensions, grid.particles, i)
+        out *= placed(phi, grid.dimensions, grid.particles, i)[: len(out)]

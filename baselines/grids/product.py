@@ -171,3 +171,12 @@ class Grid:
             one = power.sum(axis=others)
             worst = max(worst, float(one[middle - low : middle + low + 1].sum() / one.sum()))
         return worst
+
+
+def dirichlet_grid(box: Box, points: int, particles: int) -> Grid:
+    """The grid of M points strictly between walls at the ends (lo, hi) of `box`.
+
+    As a periodic grid it has the length of the box less one spacing, and the same spacing.
+    """
+    inner = tuple((low + (high - low) / (points + 1), high) for low, high in box)
+    return Grid(inner, points, particles)

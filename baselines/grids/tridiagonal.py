@@ -17,7 +17,8 @@ stays in cache, with one line per SIMD lane.
 Layout (`baselines.grids.layout`): psi is a flat complex128 array; neighbours along axis k lie `strides[k]`
 elements apart, a multiple of 16, and 1 along the last axis. What is between is padding and stays zero; there
 is room for a multiple of 16 lines. Planes of the last two axes are finished before the next axis is begun,
-and so on outwards, so that each level of cache is used.
+and so on outwards, so that each level of cache is used. Of a wave that is even in all coordinates together
+only one half along the first axis is stored; its columns are folded (`baselines.grids.columns`).
 
 Shapes: `n` axes, `M` points along each, `F` factors (1 or 2); tables (n, F, 3, 4 + M + 4) complex: p_{j-1},
 gamma p_j and p_j at 4 + j, zero where j or j - 1 is no point; and kappa = r + gamma at (0, M + 7), or 0.
@@ -27,204 +28,37 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from numba import prange
 
+from baselines.grids.buffer import (
+    GROUP,
+    HALF,
+    PAD,
+    ROW,
+    Array,
+    Integers,
+    Wave,
+    buffer_size,
+    turn,
+)
+from baselines.grids.columns import columns, step_back, step_up
 from baselines.grids.lanes import (
     LANES,
     TURNED,
     compiled,
     everywhere,
+    inlined,
     load,
     load_lines,
     load_row,
-    prefetch,
     store,
     store_lines,
-    store_row,
 )
 
-Array = npt.NDArray[np.float64]
-Wave = npt.NDArray[np.complex128]
-Integers = npt.NDArray[np.int64]
-
-# lines that go through a sweep together
-GROUP = 2 * LANES
-# float64 numbers in a row of the buffer, real and imaginary parts of the group, and where its second half is
-ROW = 2 * GROUP
-HALF = 2 * LANES
-# elements of a block that is likely to be in cache: 2 MiB
-FAR = 1 << 17
-# columns of zeros on both sides of a table
-PAD = TURNED
+__all__ = ["GROUP", "PAD", "buffer_size", "drift", "drift_threaded", "multiply", "multiply_threaded"]
 
 
-def buffer_size(points: int) -> int:
-    """float64 numbers of the work space of one thread: one row before the points, some behind them."""
-    return (points + 2 + PAD) * ROW
-
-
-@compiled
-def _turn(buffer: Array, first: Wave, second: Wave, points: int) -> None:
-    """Substitution of the first factor and elimination of the second, downwards."""
-    v0 = v1 = f0 = f1 = everywhere(0j)
-    e0, e1 = load_row(buffer, points * ROW), load_row(buffer, points * ROW + HALF)
-    for j in range(points - 1, -1, -1):
-        row, k = (j + 1) * ROW, j + PAD
-        before, after = everywhere(first[0, k]), everywhere(first[2, k])
-        gamma, other = everywhere(first[1, k]), everywhere(second[0, points - 1 - j + PAD])
-        d0, d1 = load_row(buffer, row - ROW), load_row(buffer, row - ROW + HALF)
-        v0 = gamma * e0 - after * v0
-        v1 = gamma * e1 - after * v1
-        f0 = e0 + before * d0 + v0 - other * f0
-        f1 = e1 + before * d1 + v1 - other * f1
-        store_row(buffer, row, f0)
-        store_row(buffer, row + HALF, f1)
-        e0, e1 = d0, d1
-
-
-@compiled
-def _is_far(stride: int, points: int) -> bool:
-    """Whether the next columns are hardly in cache: no hardware foresees strides that long."""
-    return stride * points > FAR
-
-
-@compiled
-def _ask(array: Wave, place: int) -> None:
-    """Have 16 elements ready soon."""
-    for i in range(0, GROUP, LANES // 2):
-        prefetch(array, place + i)
-
-
-@compiled
-def _one_factor(
-    psi: Wave,
-    start: int,
-    stride: int,
-    phase: Wave,
-    kicked: bool,
-    table: Wave,
-    points: int,
-    buffer: Array,
-) -> None:
-    """A single factor for 16 neighbouring columns, times `phase` where `kicked`.
-
-    With u_j = gamma p_j e_j instead of e_j there is a product less, and psi is read again.
-    """
-    u0 = u1 = v0 = v1 = everywhere(0j)
-    far, place = _is_far(stride, points), start
-    for j in range(points):
-        p, gamma = everywhere(table[2, j + PAD]), everywhere(table[1, j + PAD])
-        u0 = gamma * load(psi, place) - p * u0
-        u1 = gamma * load(psi, place + LANES) - p * u1
-        store_row(buffer, j * ROW, u0)
-        store_row(buffer, j * ROW + HALF, u1)
-        if far and kicked:
-            _ask(phase, place)
-        place += stride
-    for j in range(points - 1, -1, -1):
-        place -= stride
-        p = everywhere(table[2, j + PAD])
-        v0 = load_row(buffer, j * ROW) - p * v0
-        v1 = load_row(buffer, j * ROW + HALF) - p * v1
-        f0 = load(psi, place) + v0
-        f1 = load(psi, place + LANES) + v1
-        if kicked:
-            f0 = f0 * load(phase, place)
-            f1 = f1 * load(phase, place + LANES)
-        store(psi, place, f0)
-        store(psi, place + LANES, f1)
-        if far:
-            _ask(psi, place + GROUP)
-
-
-@compiled
-def _two_factors(
-    psi: Wave,
-    start: int,
-    stride: int,
-    phase: Wave,
-    kicked: bool,
-    tables: Wave,
-    points: int,
-    buffer: Array,
-) -> None:
-    """The same for two factors."""
-    e0 = e1 = v0 = v1 = everywhere(0j)
-    far, place = _is_far(stride, points), start
-    for j in range(points):
-        p, row = everywhere(tables[0, 0, j + PAD]), (j + 1) * ROW
-        e0 = load(psi, place) - p * e0
-        e1 = load(psi, place + LANES) - p * e1
-        store_row(buffer, row, e0)
-        store_row(buffer, row + HALF, e1)
-        if far and kicked:
-            _ask(phase, place)
-        place += stride
-    _turn(buffer, tables[0], tables[1], points)
-    place = start
-    e0, e1 = load_row(buffer, ROW), load_row(buffer, ROW + HALF)
-    for j in range(points):
-        k, row = points - 1 - j + PAD, (j + 2) * ROW
-        before, after = everywhere(tables[1, 0, k]), everywhere(tables[1, 2, k])
-        gamma = everywhere(tables[1, 1, k])
-        d0, d1 = load_row(buffer, row), load_row(buffer, row + HALF)
-        v0 = gamma * e0 - after * v0
-        v1 = gamma * e1 - after * v1
-        f0 = e0 + before * d0 + v0
-        f1 = e1 + before * d1 + v1
-        if kicked:
-            f0 = f0 * load(phase, place)
-            f1 = f1 * load(phase, place + LANES)
-        store(psi, place, f0)
-        store(psi, place + LANES, f1)
-        if far:
-            _ask(psi, place + GROUP)
-        e0, e1 = d0, d1
-        place += stride
-
-
-@compiled
-def _columns(
-    psi: Wave,
-    start: int,
-    stop: int,
-    stride: int,
-    phase: Wave,
-    kicked: bool,
-    tables: Wave,
-    points: int,
-    buffer: Array,
-) -> None:
-    """All factors along an axis for the columns that start at elements start ... stop - 1, 16 at a time."""
-    for place in range(start, stop, GROUP):
-        if tables.shape[0] == 2:
-            _two_factors(psi, place, stride, phase, kicked, tables, points, buffer)
-        else:
-            _one_factor(psi, place, stride, phase, kicked, tables[0], points, buffer)
-
-
-@compiled
-def _step_up(buffer: Array, table: Wave, j: int, e: Any, f: Any, x: Any, y: Any) -> Any:
-    """One row of the elimination: e, f before it, x, y read."""
-    p, row = everywhere(table[0, j + PAD]), (j + 1) * ROW
-    e, f = x - p * e, y - p * f
-    store_row(buffer, row, e)
-    store_row(buffer, row + HALF, f)
-    return e, f
-
-
-@compiled
-def _step_back(buffer: Array, table: Wave, k: int, row: int, e: Any, f: Any, v: Any, w: Any) -> Any:
-    """One row of the last substitution; `row` is where the next e and f are."""
-    before, after, gamma = everywhere(table[0, k]), everywhere(table[2, k]), everywhere(table[1, k])
-    c, d = load_row(buffer, row), load_row(buffer, row + HALF)
-    v, w = gamma * e - after * v, gamma * f - after * w
-    return e + before * c + v, f + before * d + w, c, d, v, w
-
-
-@compiled
+@inlined
 def _step_out(buffer: Array, p: Any, kappa: Any, row: int, u: Any, v: Any, w: Any, x: Any) -> Any:
     """One row of the substitution by v: v_{j+1}, v_j and the same of the other half; e_{j-1} is at `row`."""
     t, y = p * (load_row(buffer, row) - v), p * (load_row(buffer, row + HALF) - x)
@@ -243,19 +77,19 @@ def _lines(psi: Wave, start: int, stride: int, tables: Wave, points: int, buffer
     for j in range(0, points, TURNED):
         a0, a1, a2, a3 = load_lines(psi, start + j, stride)
         b0, b1, b2, b3 = load_lines(psi, other + j, stride)
-        e, f = _step_up(buffer, tables[0], j, e, f, a0, b0)
-        e, f = _step_up(buffer, tables[0], j + 1, e, f, a1, b1)
-        e, f = _step_up(buffer, tables[0], j + 2, e, f, a2, b2)
-        e, f = _step_up(buffer, tables[0], j + 3, e, f, a3, b3)
+        e, f = step_up(buffer, tables[0], j, e, f, a0, b0)
+        e, f = step_up(buffer, tables[0], j + 1, e, f, a1, b1)
+        e, f = step_up(buffer, tables[0], j + 2, e, f, a2, b2)
+        e, f = step_up(buffer, tables[0], j + 3, e, f, a3, b3)
     if tables.shape[0] == 2:
-        _turn(buffer, tables[0], tables[1], points)
+        turn(buffer, tables[0], tables[1], points)
         e, f = load_row(buffer, ROW), load_row(buffer, ROW + HALF)
         for j in range(0, points, TURNED):
             k, row = points - 1 - j + PAD, (j + 2) * ROW
-            a0, b0, e, f, v, w = _step_back(buffer, tables[1], k, row, e, f, v, w)
-            a1, b1, e, f, v, w = _step_back(buffer, tables[1], k - 1, row + ROW, e, f, v, w)
-            a2, b2, e, f, v, w = _step_back(buffer, tables[1], k - 2, row + 2 * ROW, e, f, v, w)
-            a3, b3, e, f, v, w = _step_back(buffer, tables[1], k - 3, row + 3 * ROW, e, f, v, w)
+            a0, b0, e, f, v, w = step_back(buffer, tables[1], k, row, e, f, v, w)
+            a1, b1, e, f, v, w = step_back(buffer, tables[1], k - 1, row + ROW, e, f, v, w)
+            a2, b2, e, f, v, w = step_back(buffer, tables[1], k - 2, row + 2 * ROW, e, f, v, w)
+            a3, b3, e, f, v, w = step_back(buffer, tables[1], k - 3, row + 3 * ROW, e, f, v, w)
             store_lines(psi, start + j, stride, (a0, a1, a2, a3))
             store_lines(psi, other + j, stride, (b0, b1, b2, b3))
         return
@@ -264,10 +98,10 @@ def _lines(psi: Wave, start: int, stride: int, tables: Wave, points: int, buffer
     if kappa == 0.0:
         for j in range(last, -1, -TURNED):
             k, row = j + PAD, j * ROW
-            a3, b3, e, f, v, w = _step_back(buffer, table, k + 3, row + 3 * ROW, e, f, v, w)
-            a2, b2, e, f, v, w = _step_back(buffer, table, k + 2, row + 2 * ROW, e, f, v, w)
-            a1, b1, e, f, v, w = _step_back(buffer, table, k + 1, row + ROW, e, f, v, w)
-            a0, b0, e, f, v, w = _step_back(buffer, table, k, row, e, f, v, w)
+            a3, b3, e, f, v, w = step_back(buffer, table, k + 3, row + 3 * ROW, e, f, v, w)
+            a2, b2, e, f, v, w = step_back(buffer, table, k + 2, row + 2 * ROW, e, f, v, w)
+            a1, b1, e, f, v, w = step_back(buffer, table, k + 1, row + ROW, e, f, v, w)
+            a0, b0, e, f, v, w = step_back(buffer, table, k, row, e, f, v, w)
             store_lines(psi, start + j, stride, (a0, a1, a2, a3))
             store_lines(psi, other + j, stride, (b0, b1, b2, b3))
         return
@@ -296,7 +130,7 @@ def _plane(psi: Wave, start: int, stride: int, tables: Wave, points: int, buffer
     """All factors along the last two axes, of strides `stride` and 1; `tables` of these two."""
     for line in range(0, points, GROUP):
         _lines(psi, start + line * stride, stride, tables[1], points, buffer)
-    _columns(psi, start, start + stride, stride, psi, False, tables[0], points, buffer)
+    columns(psi, start, start + stride, 0, points, stride, psi, False, tables[0], points, buffer)
 
 
 @compiled
@@ -307,13 +141,14 @@ def _slab(psi: Wave, start: int, strides: Integers, tables: Wave, points: int, b
         return
     for i in range(points):
         _plane(psi, start + i * strides[1], strides[2], tables[2:], points, buffer)
-    _columns(psi, start, start + strides[1], strides[1], psi, False, tables[1], points, buffer)
+    stride = strides[1]
+    columns(psi, start, start + stride, 0, points, stride, psi, False, tables[1], points, buffer)
 
 
 def _drift(
     psi: Wave,
     strides: Integers,
-    points: int,
+    plan: Integers,
     tables: Wave,
     phase: Wave,
     kicked: bool,
@@ -324,32 +159,33 @@ def _drift(
 
     Args:
         psi: (size,) complex128, in place.
-        strides: (n - 1,) of the layout.
-        points: M.
+        strides, plan: of the layout.
         tables: (n, F, 3, M + 8) complex128.
         phase: (size,) complex128; anything where not `kicked`.
         work: (threads, `buffer_size(M)`) float64, zeros at first.
     """
     axes, threads = tables.shape[0], work.shape[0]
+    points, rows, first, heads = plan[0], plan[1], plan[2], plan[3]
     for _ in range(count):
         if axes < 3:
-            bundles = (points + GROUP - 1) // GROUP if axes == 2 else 1
+            bundles = (rows + GROUP - 1) // GROUP if axes == 2 else 1
             for thread in prange(threads):
                 for line in range(thread * bundles // threads, (thread + 1) * bundles // threads):
-                    start = line * GROUP * strides[0]
+                    start = line * GROUP * strides[0] + first
                     _lines(psi, start, strides[0], tables[-1], points, work[thread])
         else:
             for thread in prange(threads):
-                for i in range(thread * points // threads, (thread + 1) * points // threads):
-                    _slab(psi, i * strides[0], strides, tables, points, work[thread])
+                for i in range(thread * rows // threads, (thread + 1) * rows // threads):
+                    _slab(psi, i * strides[0] + first, strides, tables, points, work[thread])
         if axes > 1:
-            groups = strides[0] // GROUP
+            groups, ends = heads // GROUP, 2 * heads - GROUP
             for thread in prange(threads):
-                first, last = thread * groups // threads, (thread + 1) * groups // threads
-                _columns(
+                columns(
                     psi,
-                    first * GROUP,
-                    last * GROUP,
+                    thread * groups // threads * GROUP,
+                    (thread + 1) * groups // threads * GROUP,
+                    ends,
+                    rows,
                     strides[0],
                     phase,
                     kicked,

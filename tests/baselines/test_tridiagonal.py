@@ -59,7 +59,7 @@ def test_a_drift_is_the_pade_form_along_every_axis(
     flat, turned = layout.packed(psi), layout.packed(phase)
     work = np.zeros((2 if threaded else 1, tridiagonal.buffer_size(points)))
     drift = tridiagonal.drift_threaded if threaded else tridiagonal.drift
-    drift(flat, layout.strides, points, np.stack(tables), turned, True, work, 1)
+    drift(flat, layout.strides, layout.plan, np.stack(tables), turned, True, work, 1)
     np.testing.assert_allclose(alpha * layout.view(flat), phase * expected, atol=1e-12)
     # what lies between the lines stays zero, so that it can be swept along
     padding = flat.copy()
@@ -85,7 +85,7 @@ def test_the_norm_is_kept_whatever_the_step(length: float, order: int, space_ord
     before = np.linalg.norm(flat)
     work = np.zeros((1, tridiagonal.buffer_size(points)))
     tables = np.stack([table for table, _ in made])[None]
-    tridiagonal.drift(flat, layout.strides, points, tables, flat, False, work, 500)
+    tridiagonal.drift(flat, layout.strides, layout.plan, tables, flat, False, work, 500)
     assert np.linalg.norm(flat) == pytest.approx(before, rel=1e-12)
     assert not flat[points:].any()
 

@@ -11,7 +11,8 @@ import pytest
 from order_problems import bosons, packet, slope
 
 from baselines.crank_nicolson import GridSolution, evolve
-from baselines.grids.adi import BLANES_MOAN_PADE, STRANG, State, dirichlet_grid
+from baselines.grids.adi import BLANES_MOAN_PADE, STRANG, State
+from baselines.grids.product import dirichlet_grid
 from dsmsim.config import Config
 from dsmsim.system import build_initial, build_system, closed_form
 
