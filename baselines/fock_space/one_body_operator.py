@@ -9,10 +9,10 @@ Shapes: `E` cutoff, `S` states.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.compiling import compiled
 from baselines.fock_space.removal import ROOTS, Removal, Wave
 
 Array = NDArray[np.float64]
@@ -45,7 +45,7 @@ class OneBodyOperator:
         return gamma / self.removal.states.particles
 
 
-@numba.njit(cache=True)
+@compiled
 def _apply(h, is_complex, psi, columns, step, out):  # type: ignore[no-untyped-def]
     index, square, roots, offsets, sizes = columns
     for energy in range(sizes.shape[0]):
@@ -74,7 +74,7 @@ def _apply(h, is_complex, psi, columns, step, out):  # type: ignore[no-untyped-d
                 entry += 1
 
 
-@numba.njit(cache=True)
+@compiled
 def orbital_matrix(  # type: ignore[no-untyped-def]
     state, index, square, roots, offsets, sizes, step, gamma
 ):

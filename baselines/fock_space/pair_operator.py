@@ -12,10 +12,10 @@ A stored sparse matrix of W would have the square of the number of labels per st
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.compiling import compiled
 from baselines.fock_space.oscillators import pair_rotation
 from baselines.fock_space.removal import ROOTS, Removal, Wave
 
@@ -74,7 +74,7 @@ class PairOperator:
         return np.array(names, dtype=np.int64).reshape(-1, 2), out
 
 
-@numba.njit(cache=True)
+@compiled
 def _turn(psi, rest, columns, turning, given, spare, turned, places):  # type: ignore[no-untyped-def]
     """Columns at one energy of the others: `given` by pairs, `turned` by K and k; `places` of the K."""
     index, square, roots, offsets, sizes = columns
@@ -100,7 +100,7 @@ def _turn(psi, rest, columns, turning, given, spare, turned, places):  # type: i
         row += size
 
 
-@numba.njit(cache=True)
+@compiled
 def _apply(h, is_complex, psi, columns, turning, out):  # type: ignore[no-untyped-def]
     index, square, roots, offsets, sizes = columns
     step, cutoff, rotation, _, starts = turning
@@ -143,7 +143,7 @@ def _apply(h, is_complex, psi, columns, turning, out):  # type: ignore[no-untype
                 out[index[entry]] += roots[square[entry]] * a_rows[j, i]
 
 
-@numba.njit(cache=True)
+@compiled
 def _relative_density(psi, columns, turning, out):  # type: ignore[no-untyped-def]
     sizes = columns[4]
     step, cutoff = turning[0], turning[1]
@@ -161,7 +161,7 @@ def _relative_density(psi, columns, turning, out):  # type: ignore[no-untyped-de
             out[:size, :size] += np.dot(rows, np.ascontiguousarray(rows.conj().T))
 
 
-@numba.njit(cache=True)
+@compiled
 def _times_real(block, columns, out):  # type: ignore[no-untyped-def]
     """out = block @ columns, a real matrix on complex columns: half the work of a complex product."""
     np.dot(block, columns.view(np.float64), out.view(np.float64))

@@ -24,12 +24,12 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import numba
 import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from baselines.compiling import compiled
 from baselines.fock_space.pair_operator import PairOperator
 from baselines.fock_space.removal import Removal, Wave
 from baselines.fock_space.states import BosonStates, place
@@ -210,7 +210,7 @@ def _lowering(rest: BosonStates, energy: int) -> sparse.csr_array | None:
     return sparse.csr_array(entries, shape=(below, len(upper)))
 
 
-@numba.njit(cache=True)
+@compiled
 def _lower(upper, energy, counts, offsets, rows, columns, values):  # type: ignore[no-untyped-def]
     particles = upper.shape[1]
     state = np.empty(particles, dtype=np.int64)

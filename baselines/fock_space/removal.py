@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.compiling import compiled
 from baselines.fock_space.states import BosonStates, boson_states, partition_counts, place
 
 Wave = NDArray[np.complex128]
@@ -123,7 +123,7 @@ def number_of_entries(particles: int, cutoff: int, count: int, *, even_only: boo
     return int(members @ np.array(labels))
 
 
-@numba.njit(cache=True)
+@compiled
 def _fill(members, labels, energy, counts, offsets, index, square):  # type: ignore[no-untyped-def]
     rest = members.shape[1]
     taken = labels.shape[1]
@@ -159,7 +159,7 @@ def _fill(members, labels, energy, counts, offsets, index, square):  # type: ign
                 square[label, i] = n_p * n_q
 
 
-@numba.njit(cache=True)
+@compiled
 def _gather(psi, index, square, roots, out):  # type: ignore[no-untyped-def]
     for k in range(index.size):
         out[k] = roots[square[k]] * psi[index[k]]

@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.compiling import compiled
 from baselines.fock_space.one_body_operator import orbital_matrix
 from baselines.fock_space.oscillators import oscillator_functions
 from baselines.fock_space.removal import ROOTS, Removal, removal
@@ -111,7 +111,7 @@ class SingleShots:
         return out
 
 
-@numba.njit(cache=True)
+@compiled
 def _functions_at(y, count):  # type: ignore[no-untyped-def]
     """phi_0 ... phi_{count-1} at one y where there is something to be found."""
     phi = np.empty(count)
@@ -129,7 +129,7 @@ def _slopes(phi: Array) -> Array:
     return np.asarray(np.sqrt(0.5 * n) * below - np.sqrt(0.5 * (n + 1)) * phi[1:])
 
 
-@numba.njit(cache=True)
+@compiled
 def _annihilate(state, phi, index, square, roots, offsets, sizes, step, out):  # type: ignore[no-untyped-def]
     first = 0
     for energy in range(sizes.shape[0]):

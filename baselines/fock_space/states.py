@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from baselines.compiling import compiled
 
 Counts = NDArray[np.int64]
 
@@ -83,7 +84,7 @@ def _offsets(counts: Counts, cutoff: int, step: int) -> Counts:
     return np.concatenate([[0], np.cumsum(sizes)])
 
 
-@numba.njit(cache=True)
+@compiled
 def place(counts, offsets, orbitals, energy):  # type: ignore[no-untyped-def]
     """Index of the state with these orbitals (N,), descending, of total `energy`."""
     parts = orbitals.size
@@ -95,7 +96,7 @@ def place(counts, offsets, orbitals, energy):  # type: ignore[no-untyped-def]
     return index
 
 
-@numba.njit(cache=True)
+@compiled
 def _enumerate(counts, offsets, orbitals):  # type: ignore[no-untyped-def]
     parts = orbitals.shape[1]
     for energy in range(offsets.size - 1):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from baselines.grids.lanes import LANES, TURNED, compiled, everywhere, load_row, store_row
+from baselines.grids.lanes import LANES, TURNED, everywhere, load_row, store_row, swept
 
 Array = npt.NDArray[np.float64]
 Wave = npt.NDArray[np.complex128]
@@ -29,7 +29,7 @@ def buffer_size(points: int) -> int:
     return (points + 2 + PAD) * ROW
 
 
-@compiled
+@swept
 def turn(buffer: Array, first: Wave, second: Wave, points: int) -> None:
     """Substitution of the first factor and elimination of the second, downwards."""
     v0 = v1 = f0 = f1 = everywhere(0j)

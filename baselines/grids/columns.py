@@ -14,7 +14,6 @@ from typing import Any
 from baselines.grids.buffer import GROUP, HALF, PAD, ROW, Array, Wave, turn
 from baselines.grids.lanes import (
     LANES,
-    compiled,
     everywhere,
     inlined,
     load,
@@ -24,6 +23,7 @@ from baselines.grids.lanes import (
     store,
     store_reversed,
     store_row,
+    swept,
 )
 
 # elements of a block that is likely to be in cache: 2 MiB
@@ -84,7 +84,7 @@ def _out_one(buffer: Array, table: Wave, j: int, v: Any, w: Any) -> Any:
     return load_row(buffer, j * ROW) - p * v, load_row(buffer, j * ROW + HALF) - p * w
 
 
-@compiled
+@swept
 def _one_factor(
     psi: Wave,
     place: int,
@@ -153,7 +153,7 @@ def step_back(buffer: Array, table: Wave, k: int, row: int, e: Any, f: Any, v: A
     return e + before * c + v, f + before * d + w, c, d, v, w
 
 
-@compiled
+@swept
 def _two_factors(
     psi: Wave,
     start: int,
@@ -205,7 +205,7 @@ def _two_factors(
                 _ask(phase, place - AHEAD * stride)
 
 
-@compiled
+@swept
 def columns(
     psi: Wave,
     start: int,

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numba
 import numba.core.cgutils
 import numba.core.types
 import numba.extending
 from llvmlite import ir  # type: ignore[import-untyped]
+
+from baselines.compiling import compiled
 
 LANES = 8
 # complex numbers of a line that `load_lines` turns at a time
@@ -40,25 +42,14 @@ cgutils: Any = numba.core.cgutils
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(function: Function, *, parallel: bool = False, inline: bool = False) -> Function:
-    """The function compiled by numba, into its callers where `inline`; kept on disk where there is a place.
-
-    What is kept is made anew when the file of the function changes, not when that of one it calls does: after
-    such a change remove `__pycache__`.
-    """
-    options: dict[str, Any] = {"fastmath": True, "parallel": parallel, "error_model": "numpy"}
-    options |= {"forceinline": True} if inline else {}
-    jit: Any = numba.njit
-    try:
-        made = jit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package nor the user's cache directory can be written
-        made = jit(**options)(function)
-    return cast(Function, made)
+def swept(function: Function, *, parallel: bool = False) -> Function:
+    """The function compiled for speed: sums may be taken in another order."""
+    return compiled(function, parallel=parallel, fastmath=True)
 
 
 def inlined(function: Function) -> Function:
     """The function compiled into its callers: registers stay where they are."""
-    return compiled(function, inline=True)
+    return compiled(function, fastmath=True, inline=True)
 
 
 def _builder(function: Callable[..., Any]) -> Any:

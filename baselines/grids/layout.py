@@ -1,4 +1,4 @@
-"""Where the points of a grid lie in memory so that compiled sweeps along every axis run at full speed.
+"""Where the points of a grid lie in memory so that swept sweeps along every axis run at full speed.
 
 Neighbours along the last axis are neighbours in memory; the other strides are multiples of 16 elements, so
 that 16 columns can be taken at a time, and not multiples of a large power of two, which would send all

@@ -1,4 +1,4 @@
-"""Unitary factors of a kinetic propagator along each axis of a grid, as compiled sweeps in place.
+"""Unitary factors of a kinetic propagator along each axis of a grid, as swept sweeps in place.
 
 One factor acts on every line of the grid along one axis,
 
@@ -45,7 +45,6 @@ from baselines.grids.columns import columns, step_back, step_up
 from baselines.grids.lanes import (
     LANES,
     TURNED,
-    compiled,
     everywhere,
     inlined,
     load,
@@ -53,6 +52,7 @@ from baselines.grids.lanes import (
     load_row,
     store,
     store_lines,
+    swept,
 )
 
 __all__ = ["GROUP", "PAD", "buffer_size", "drift", "drift_threaded", "multiply", "multiply_threaded"]
@@ -65,7 +65,7 @@ def _step_out(buffer: Array, p: Any, kappa: Any, row: int, u: Any, v: Any, w: An
     return t + u + kappa * v, y + w + kappa * x, v, t, x, y
 
 
-@compiled
+@swept
 def _lines(psi: Wave, start: int, stride: int, tables: Wave, points: int, buffer: Array) -> None:
     """All factors along the last axis for 16 lines, the first of which begins at `start`.
 
@@ -125,7 +125,7 @@ def _lines(psi: Wave, start: int, stride: int, tables: Wave, points: int, buffer
         store_lines(psi, other + j, stride, (b0, b1, b2, b3))
 
 
-@compiled
+@swept
 def _plane(psi: Wave, start: int, stride: int, tables: Wave, points: int, buffer: Array) -> None:
     """All factors along the last two axes, of strides `stride` and 1; `tables` of these two."""
     for line in range(0, points, GROUP):
@@ -133,7 +133,7 @@ def _plane(psi: Wave, start: int, stride: int, tables: Wave, points: int, buffer
     columns(psi, start, start + stride, 0, points, stride, psi, False, tables[0], points, buffer)
 
 
-@compiled
+@swept
 def _slab(psi: Wave, start: int, strides: Integers, tables: Wave, points: int, buffer: Array) -> None:
     """All axes but the first of three or four, at one point of the first."""
     if tables.shape[0] == 3:
@@ -207,7 +207,7 @@ def _multiply(psi: Wave, phase: Wave, threads: int) -> None:
                 store(psi, place, load(psi, place) * load(phase, place))
 
 
-drift = compiled(_drift)
-drift_threaded = compiled(_drift, parallel=True)
-multiply = compiled(_multiply)
-multiply_threaded = compiled(_multiply, parallel=True)
+drift = swept(_drift)
+drift_threaded = swept(_drift, parallel=True)
+multiply = swept(_multiply)
+multiply_threaded = swept(_multiply, parallel=True)
