@@ -26,6 +26,8 @@ TOY = NO_CLOSED_FORM | {"compare.with": ["toy"]}
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """`install(name, **settings)` makes a method that can be found until the test ends."""
+    # the current directory comes first on the path of a command, and a checkout has methods of its own
+    monkeypatch.chdir(tmp_path)
 
     def make(name: str = "toy", **settings: Any) -> Plugin:
         plugin = Plugin(tmp_path / f"installed_{name}", name, **settings)

@@ -184,7 +184,7 @@ def test_pair_differences_follow_triu_indices() -> None:
 
 def test_published_variance_of_two_bosons_fixes_the_pair_convention() -> None:
     solution = evolve(two_bosons(), points=96, extent=4.0, dt=0.02, order=4)
-    assert solution.observables.variance[-1, 0, 0] == pytest.approx(0.227425015, abs=2e-9)
+    assert solution.groups["observables"]["variance"][-1, 0, 0] == pytest.approx(0.227425015, abs=2e-9)
 
 
 def test_under_torch_func_and_in_single_precision() -> None:
