@@ -128,32 +128,3 @@ def assemble(times: Array, x: Array, states: Sequence[Group]) -> Group:
     series = {name: np.array([state[name] for state in states]) for name in states[0]}
     orbital = np.arange(series["occupation"].shape[1])
     return {"time": times, "x": x, "x_prime": x, "orbital": orbital} | series
-
-
-def correlations_group(
-    times: npt.ArrayLike,
-    x: Array,
-    density_matrix: npt.NDArray[np.inexact[Any]],
-    pair_density: npt.NDArray[np.floating[Any]] | None,
-    density: npt.NDArray[np.floating[Any]] | None = None,
-) -> Group:
-    """The group `correlations` of the results file.
-
-    Args:
-        times: (T,) those of the arrays: `correlation_times` chooses them.
-        x: (M,) equidistant points that resolve the state, which vanishes at both ends.
-        density_matrix: rho(x, x') (T, M, M), complex or real, of trace 1.
-        pair_density: rho_2(x, x') (T, M, M) of integral 1, or None for a single particle.
-        density: rho(x) (T, M) for g2; the diagonal of the matrix where it is not given.
-    """
-    moments = np.asarray(times, dtype=np.float64)
-    states = [
-        correlations_at(
-            x,
-            density_matrix[k],
-            None if pair_density is None else pair_density[k],
-            None if density is None else density[k],
-        )
-        for k in range(len(moments))
-    ]
-    return assemble(moments, stored_points(x)[0], states)
