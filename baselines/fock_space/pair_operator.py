@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from baselines.compiling import compiled
 from baselines.fock_space.oscillators import pair_rotation
-from baselines.fock_space.removal import ROOTS, Removal, Wave
+from baselines.fock_space.removal import Removal, Wave, gather_block, put_back_block
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -37,7 +37,6 @@ class PairOperator:
         starts = np.concatenate([[0], np.cumsum([block.size for block in blocks])])
         rotation = np.concatenate([block.ravel() for block in blocks])
         transposed = np.concatenate([block.T.ravel() for block in blocks])
-        self._columns = (removal.index, removal.square, ROOTS, removal.offsets, removal.sizes)
         self._turning = (step, cutoff, rotation, transposed, starts)
         self.size = cutoff // 2 + 1
 
@@ -45,13 +44,13 @@ class PairOperator:
         """W |psi> for the matrix h (E//2 + 1, E//2 + 1) of k, k' = 0, 2, ...: (S,)."""
         out = np.zeros_like(psi)
         is_complex = bool(np.any(np.imag(h)))
-        _apply(h.astype(np.complex128), is_complex, psi, self._columns, self._turning, out)
+        _apply(h.astype(np.complex128), is_complex, psi, self.removal.arrays, self._turning, out)
         return out
 
     def relative_density(self, psi: Wave) -> ComplexArray:
         """R (E//2 + 1, E//2 + 1) with <psi| W |psi> = sum of h[k, k'] R[k', k] for every h."""
         out = np.zeros((self.size, self.size), dtype=np.complex128)
-        _relative_density(psi, self._columns, self._turning, out)
+        _relative_density(psi, self.removal.arrays, self._turning, out)
         return out
 
     def relative_columns(self, psi: Wave, rest_energy: int) -> tuple[NDArray[np.int64], Wave]:
@@ -64,7 +63,7 @@ class PairOperator:
         out = np.empty(tuple(self.removal.sizes[rest_energy]), dtype=np.complex128)
         spare = np.empty_like(out)
         places = np.empty(cutoff + 1, dtype=np.int64)
-        _turn(psi, rest_energy, self._columns, self._turning, spare, np.empty_like(out), out, places)
+        _turn(psi, rest_energy, self.removal.arrays, self._turning, spare, np.empty_like(out), out, places)
         lowest = rest_energy % 2 if step == 2 else 0
         names = [
             (centre, k)
@@ -75,16 +74,10 @@ class PairOperator:
 
 
 @compiled
-def _turn(psi, rest, columns, turning, given, spare, turned, places):  # type: ignore[no-untyped-def]
+def _turn(psi, rest, arrays, turning, given, spare, turned, places):  # type: ignore[no-untyped-def]
     """Columns at one energy of the others: `given` by pairs, `turned` by K and k; `places` of the K."""
-    index, square, roots, offsets, sizes = columns
     step, cutoff, _, transposed, starts = turning
-    labels, count = sizes[rest]
-    start = offsets[rest]
-    for j in range(labels):
-        for i in range(count):
-            entry = start + j * count + i
-            given[j, i] = roots[square[entry]] * psi[index[entry]]
+    gather_block(psi, arrays, rest, given)
     lowest = rest % 2 if step == 2 else 0
     total = 0
     for centre in range(lowest, cutoff - rest + 1, step):
@@ -101,8 +94,8 @@ def _turn(psi, rest, columns, turning, given, spare, turned, places):  # type: i
 
 
 @compiled
-def _apply(h, is_complex, psi, columns, turning, out):  # type: ignore[no-untyped-def]
-    index, square, roots, offsets, sizes = columns
+def _apply(h, is_complex, psi, arrays, turning, out):  # type: ignore[no-untyped-def]
+    sizes = arrays[4]
     step, cutoff, rotation, _, starts = turning
     h_real = np.ascontiguousarray(h.real)
     most = 0
@@ -118,7 +111,7 @@ def _apply(h, is_complex, psi, columns, turning, out):  # type: ignore[no-untype
         a_rows = first[: labels * count].reshape(labels, count)
         b_rows = second[: labels * count].reshape(labels, count)
         c_rows = third[: labels * count].reshape(labels, count)
-        _turn(psi, rest, columns, turning, a_rows, c_rows, b_rows, places)
+        _turn(psi, rest, arrays, turning, a_rows, c_rows, b_rows, places)
         lowest = rest % 2 if step == 2 else 0
         # for each K the same matrix, cut to the k that the energy left allows
         for centre in range(lowest, cutoff - rest + 1, step):
@@ -136,16 +129,12 @@ def _apply(h, is_complex, psi, columns, turning, out):  # type: ignore[no-untype
                 b_rows[row + k] = c_rows[places[e - 2 * k] + k]
             _times_real(block, b_rows[row : row + size], a_rows[row : row + size])
             row += size
-        start = offsets[rest]
-        for j in range(labels):
-            for i in range(count):
-                entry = start + j * count + i
-                out[index[entry]] += roots[square[entry]] * a_rows[j, i]
+        put_back_block(a_rows, arrays, rest, out)
 
 
 @compiled
-def _relative_density(psi, columns, turning, out):  # type: ignore[no-untyped-def]
-    sizes = columns[4]
+def _relative_density(psi, arrays, turning, out):  # type: ignore[no-untyped-def]
+    sizes = arrays[4]
     step, cutoff = turning[0], turning[1]
     places = np.empty(cutoff + 1, np.int64)
     for rest in range(cutoff + 1):
@@ -154,7 +143,7 @@ def _relative_density(psi, columns, turning, out):  # type: ignore[no-untyped-de
             continue
         given, spare = np.empty((labels, count), np.complex128), np.empty((labels, count), np.complex128)
         turned = np.empty((labels, count), np.complex128)
-        _turn(psi, rest, columns, turning, given, spare, turned, places)
+        _turn(psi, rest, arrays, turning, given, spare, turned, places)
         for centre in range(rest % 2 if step == 2 else 0, cutoff - rest + 1, step):
             size = (cutoff - rest - centre) // 2 + 1
             rows = turned[places[centre] : places[centre] + size]

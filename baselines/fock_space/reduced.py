@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from baselines.compiling import compiled
+from baselines.fock_space.one_body_operator import OneBodyOperator
 from baselines.fock_space.pair_operator import PairOperator
 from baselines.fock_space.removal import Removal, Wave
 from baselines.fock_space.states import BosonStates, place
@@ -119,14 +120,7 @@ class ReducedStates:
         """
         removal = self.removal
         size = removal.states.cutoff + 1
-        gamma = np.zeros((size, size), dtype=np.complex128)
-        columns = removal.columns(psi)
-        for energy in range(size):
-            matrix = removal.matrix(columns, energy)
-            if matrix.size:
-                rows = removal.labels_of(energy)
-                gamma[np.ix_(rows, rows)] += matrix @ matrix.conj().T
-        gamma /= removal.states.particles
+        gamma = OneBodyOperator(removal).density_matrix(psi)
         # amplitudes are known to rounding of the norm
         noise = np.finfo(np.float64).eps * np.sqrt(np.abs(np.diagonal(gamma)))
         if self._others == 0 or float(np.sum(np.abs(self._undo[0]) @ noise)) > MOST_ROUNDING:

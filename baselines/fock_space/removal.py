@@ -16,6 +16,7 @@ Only an index (4 bytes) and the square of the factor (an integer, one byte) are 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,11 @@ class Removal:
         return labels_below(
             self.label_energies, self.states.cutoff - rest_energy, rest_energy, self.states.step
         )
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """What compiled functions take: index, square, square roots, offsets, sizes."""
+        return self.index, self.square, ROOTS, self.offsets, self.sizes
 
     def columns(self, psi: Wave) -> Wave:
         """Psi, flat (entries,): for each e_I a matrix (labels, states I), row by row."""
@@ -163,3 +169,25 @@ def _fill(members, labels, energy, counts, offsets, index, square):  # type: ign
 def _gather(psi, index, square, roots, out):  # type: ignore[no-untyped-def]
     for k in range(index.size):
         out[k] = roots[square[k]] * psi[index[k]]
+
+
+@compiled
+def gather_block(psi, arrays, energy, given):  # type: ignore[no-untyped-def]
+    """Psi at one energy of the others, into `given` (labels, states I)."""
+    index, square, roots, offsets, _ = arrays
+    entry = offsets[energy]
+    for label in range(given.shape[0]):
+        for i in range(given.shape[1]):
+            given[label, i] = roots[square[entry]] * psi[index[entry]]
+            entry += 1
+
+
+@compiled
+def put_back_block(turned, arrays, energy, out):  # type: ignore[no-untyped-def]
+    """Add what columns (labels, states I) at one energy of the others stand for to a state."""
+    index, square, roots, offsets, _ = arrays
+    entry = offsets[energy]
+    for label in range(turned.shape[0]):
+        for i in range(turned.shape[1]):
+            out[index[entry]] += roots[square[entry]] * turned[label, i]
+            entry += 1

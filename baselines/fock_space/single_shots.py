@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from baselines.compiling import compiled
 from baselines.fock_space.one_body_operator import orbital_matrix
 from baselines.fock_space.oscillators import oscillator_functions
-from baselines.fock_space.removal import ROOTS, Removal, removal
+from baselines.fock_space.removal import Removal, removal
 
 Array = NDArray[np.float64]
 Wave = NDArray[np.complex128]
@@ -93,21 +93,14 @@ class SingleShots:
 
     def _density(self, k: int, state: Wave) -> Array:
         """One-body density at the points y, of any norm, after k bosons are out."""
-        step = self._chain[k]
-        size = step.states.cutoff + 1
-        gamma = np.zeros((size, size), dtype=np.complex128)
-        orbital_matrix(
-            state, step.index, step.square, ROOTS, step.offsets, step.sizes, step.states.step, gamma
-        )
+        gamma = orbital_matrix(self._chain[k], state)
         return np.asarray(np.einsum("ky,ky->y", self._phi, gamma.real @ self._phi))
 
     def _take(self, k: int, state: Wave, phi: Array) -> Wave:
         """Phi(y) on a state from which k bosons are out already."""
         step = self._chain[k]
         out = np.zeros(step.rest.size, dtype=np.complex128)
-        _annihilate(
-            state, phi, step.index, step.square, ROOTS, step.offsets, step.sizes, step.states.step, out
-        )
+        _annihilate(state, phi, step.arrays, step.states.step, out)
         return out
 
 
@@ -130,7 +123,8 @@ def _slopes(phi: Array) -> Array:
 
 
 @compiled
-def _annihilate(state, phi, index, square, roots, offsets, sizes, step, out):  # type: ignore[no-untyped-def]
+def _annihilate(state, phi, arrays, step, out):  # type: ignore[no-untyped-def]
+    index, square, roots, offsets, sizes = arrays
     first = 0
     for energy in range(sizes.shape[0]):
         labels, count = sizes[energy]
