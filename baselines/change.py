@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,18 @@ class Change:
 
     def __mul__(self, factor: float) -> Change:
         return Change(self.mean * factor, self.variance * factor, self.density * factor)
+
+    def attributes(self, tolerance: float, warning: str) -> dict[str, Any]:
+        """What `Solution.how` says of an error and of the trust in a result; an empty warning is trust."""
+        return {
+            "error_estimate": self.worst,
+            "error_mean": self.mean,
+            "error_variance": self.variance,
+            "error_density": self.density,
+            "tolerance": tolerance,
+            "converged": not warning,
+            "warning": warning,
+        }
 
 
 UNKNOWN = Change(math.nan, math.nan, math.nan)

@@ -31,6 +31,7 @@ from baselines.solution import GridSolution, Progress
 from baselines.threads import set_numba_threads
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
+from dsmsim.system import System
 
 __all__ = ["GridSolution", "evolve", "predict", "solve"]
 
@@ -72,7 +73,8 @@ def evolve(
         ConfigError: more than four coordinates, too large a grid for the memory, a state that no box holds,
             or a potential that is not finite.
     """
-    problem = _problem(config, points, extent, dt, tolerance, keep_psi)
+    problem = make_problem(config, points, extent, dt, tolerance, keep_psi)
+    _require_few_coordinates(problem.system)
     guess = first_guess(problem.system, problem.initial, problem.end)
     wanted = guess.box if extent is None else given_box(extent, problem.system.dimensions)
     box, fold = plan_fold(problem, wanted, points)
@@ -124,7 +126,8 @@ def predict(config: Config) -> Prediction:
     """
     options = _options(config)
     order, tolerance = options["space_order"], options["tolerance"]
-    problem = _problem(config, options["points"], options["extent"], options["dt"], tolerance)
+    problem = make_problem(config, options["points"], options["extent"], options["dt"], tolerance)
+    _require_few_coordinates(problem.system)
     system = problem.system
     guess = first_guess(system, problem.initial, problem.end)
     extent = options["extent"]
@@ -154,16 +157,8 @@ def _options(config: Config) -> dict[str, Any]:
     }
 
 
-def _problem(
-    config: Config,
-    points: int | None,
-    extent: float | Sequence[tuple[float, float]] | None,
-    dt: float | None,
-    tolerance: float,
-    keep_psi: bool = False,
-) -> Problem:
-    problem = make_problem(config, points, extent, dt, tolerance, keep_psi)
-    system = problem.system
+def _require_few_coordinates(system: System) -> None:
+    """Refuse more coordinates than there are sweeps for."""
     if system.coordinates > MOST_COORDINATES:
         raise ConfigError(
             f"system.particles = {system.particles} with system.dimensions = {system.dimensions}: "
@@ -171,7 +166,6 @@ def _problem(
             "them, or use relative_grid or fock",
             key="system.particles",
         )
-    return problem
 
 
 def _prediction(points: int, problem: Problem, seconds: float | None, fold: bool) -> Prediction:
@@ -212,13 +206,7 @@ def _how(problem: Problem, run: Run, error: Change, tolerance: float, limited: s
         "box_low": [low for low, _ in run.trial.box],
         "box_high": [high for _, high in run.trial.box],
         "edge_probability": run.edge,
-        "error_estimate": error.worst,
-        "error_mean": error.mean,
-        "error_variance": error.variance,
-        "error_density": error.density,
-        "tolerance": tolerance,
-        "converged": not warning,
-        "warning": warning,
+        **error.attributes(tolerance, warning),
     }
 
 

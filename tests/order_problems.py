@@ -8,6 +8,13 @@ import numpy as np
 
 from dsmsim.config import Config, parse_config
 
+# of the packet's trap: how smooth V is in time
+QUENCHES: dict[str, dict[str, Any]] = {
+    "smooth": {"omega": {"to": 2.5, "duration": 1.6, "shape": "smooth"}},
+    "kinks": {"center": {"to": 1.0, "start": 0.31, "duration": 0.5}},
+    "jump": {"omega": {"to": 0.5, "start": 0.77}},
+}
+
 
 def packet(**trap: Any) -> Config:
     """A displaced, squeezed, moving packet in a harmonic trap."""

@@ -164,15 +164,7 @@ class Refinement:
         """The solution with its error and, where it cannot be trusted, with a warning."""
         how = dict(self.solution.how)
         warning = self._warning(error, how["edge_probability"], how["momentum_edge_probability"])
-        how |= {
-            "error_estimate": error.worst,
-            "error_mean": error.mean,
-            "error_variance": error.variance,
-            "error_density": error.density,
-            "tolerance": self.tolerance,
-            "converged": not warning,
-            "warning": warning,
-        }
+        how |= error.attributes(self.tolerance, warning)
         return replace(self.solution, how=how)
 
     def _warning(self, error: Change, edge: float, momentum: float) -> str:

@@ -238,16 +238,10 @@ class Refinement:
         warning = self._warning(error, drift)
         how = {
             **self.solution.how,
-            "error_estimate": error.worst,
-            "error_mean": error.mean,
-            "error_variance": error.variance,
-            "error_density": error.density,
+            **error.attributes(self.tolerance, warning),
             "error_of_step": time_error.worst,
             "error_of_grid": space_error.worst,
             "energy_drift": drift,
-            "tolerance": self.tolerance,
-            "converged": not warning,
-            "warning": warning,
         }
         more, left_out = self.solution.recorder.more_groups()
         if self.problem.correlations:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from order_problems import bosons, packet, slope
+from order_problems import QUENCHES, bosons, packet, slope
 
 from baselines.crank_nicolson import GridSolution, evolve
 from baselines.grids.adi import BLANES_MOAN_PADE, STRANG, State
@@ -61,15 +61,7 @@ def test_order_in_dt(config: Config, order: int, space_order: int) -> None:
 
 @pytest.mark.convergence
 @pytest.mark.parametrize("order", STEPS)
-@pytest.mark.parametrize(
-    "quench",
-    [
-        {"omega": {"to": 2.5, "duration": 1.6, "shape": "smooth"}},
-        {"center": {"to": 1.0, "start": 0.31, "duration": 0.5}},
-        {"omega": {"to": 0.5, "start": 0.77}},
-    ],
-    ids=["smooth", "kinks", "jump"],
-)
+@pytest.mark.parametrize("quench", QUENCHES.values(), ids=QUENCHES)
 def test_order_in_dt_holds_while_the_potential_changes(order: int, quench: dict[str, Any]) -> None:
     config = packet(quench=quench)
     exact = final_wave(config, 143, 512, time_order=4)

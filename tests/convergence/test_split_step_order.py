@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from order_problems import bosons, packet, slope
+from order_problems import QUENCHES, bosons, packet, slope
 
 from baselines.split_step import GridSolution, evolve
 from dsmsim.config import Config
@@ -55,15 +55,7 @@ def test_order_in_dt_of_the_exact_moments(order: int) -> None:
 
 @pytest.mark.convergence
 @pytest.mark.parametrize("order", CASES)
-@pytest.mark.parametrize(
-    "quench",
-    [
-        {"omega": {"to": 2.5, "duration": 1.6, "shape": "smooth"}},
-        {"center": {"to": 1.0, "start": 0.31, "duration": 0.5}},
-        {"omega": {"to": 0.5, "start": 0.77}},
-    ],
-    ids=["smooth", "kinks", "jump"],
-)
+@pytest.mark.parametrize("quench", QUENCHES.values(), ids=QUENCHES)
 def test_order_holds_while_the_potential_changes(order: int, quench: dict[str, Any]) -> None:
     errors = wave_errors(packet(quench=quench), CASES[order], order)
     assert slope(CASES[order], errors) == pytest.approx(order, abs=0.25)
