@@ -94,7 +94,7 @@ def plan_table(plan: Plan, directory: Path) -> Group:
     work = Table(title=f"Plan for {plan.ranks} rank{'s' if plan.ranks > 1 else ''}", title_justify="left")
     work.add_column("quantity", no_wrap=True)
     work.add_column("value", justify="right", no_wrap=True)
-    work.add_row("parameters of u and v", f"{plan.parameters:,}")
+    work.add_row(f"parameters of {' and '.join(plan.networks)}", f"{plan.parameters:,}")
     if plan.tensor is not None:
         work.add_row("  with dense layers", f"{plan.tensor.dense_parameters:,}")
         modes = zip(plan.tensor.modes_out, plan.tensor.modes_in, strict=True)
@@ -105,6 +105,7 @@ def plan_table(plan: Plan, directory: Path) -> Group:
     work.add_row("network evaluations per epoch", f"{plan.network_evaluations:,}")
     work.add_row("multiply-adds per epoch", f"{plan.multiply_adds:.3g}")
     work.add_row("memory of the largest rank", f"about {shown_size(plan.memory.total)}")
+    work.add_row("  of it the program", shown_size(plan.memory.program))
     files = Table(title=f"Files in {escape(str(directory))}", title_justify="left")
     for column in ("file", "size", "what"):
         files.add_column(column, justify="right" if column == "size" else "left")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,18 +14,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dsmsim.config import Config, parse_config
-from dsmsim.networks import build_fields
 from dsmsim.sampler import (
+    EVALUATIONS,
+    KICKS,
+    STEPS,
     Process,
+    Remembering,
+    Scheme,
+    between,
     euler_step,
     evaluation_grid,
     heun_step,
     refine,
     residual_clocks,
+    rk4_step,
     trajectories,
 )
 from dsmsim.system import build_initial, build_system, closed_form
-from dsmsim.training.batch import block_count, training_points
 
 SIGMAS = 5.0
 
@@ -59,8 +64,11 @@ def path_of(
 
 
 @pytest.mark.parametrize(("particles", "dimensions"), [(3, 1), (2, 2)])
+@pytest.mark.parametrize("scheme", ["heun", "rk4"])
 @pytest.mark.parametrize("nu", [0.0, 0.5, 1.0, 2.0])
-def test_every_process_of_the_family_has_the_same_moments(nu: float, particles: int, dimensions: int) -> None:
+def test_every_process_of_the_family_has_the_same_moments(
+    nu: float, scheme: Scheme, particles: int, dimensions: int
+) -> None:
     """Means, variances and covariances at several times, to 5 standard errors."""
     config, count, steps = bosons(particles, dimensions), 4000, 48
     form, rng = closed_form(config), np.random.default_rng(11)
@@ -68,7 +76,7 @@ def test_every_process_of_the_family_has_the_same_moments(nu: float, particles: 
     x = torch.from_numpy(build_initial(config).sample(rng, count))
     grid = torch.linspace(0.0, 1.5, steps + 1, dtype=torch.float64)[None]
     path = path_of(
-        config, Process("heun", nu), x, grid, lambda k: torch.from_numpy(rng.standard_normal(x.shape))
+        config, Process(scheme, nu), x, grid, lambda k: torch.from_numpy(rng.standard_normal(x.shape))
     )
     assert len(path) == steps
     for k in (steps // 3, 2 * steps // 3, steps):
@@ -115,17 +123,81 @@ def test_steps_by_hand() -> None:
     assert euler_step(drift, x, t, h, kick).item() == pytest.approx(2.0 + 0.1 * 1.0 + 0.3, rel=1e-15)
     expected = 2.0 + 0.05 * (1.0 + (2.0 + 0.1 + 0.3) * 0.6) + 0.3
     assert heun_step(drift, x, t, h, kick).item() == pytest.approx(expected, rel=1e-15)
+    k1 = 2.0 * 0.5
+    k2 = (2.0 + 0.05 * k1 + 0.3) * 0.55
+    k3 = (2.0 + 0.05 * k2 + 0.3) * 0.55
+    k4 = (2.0 + 0.1 * k3 + 0.3 - 0.1) * 0.6
+    expected = 2.0 + 0.1 / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4) + 0.3 - 0.1
+    second = torch.full_like(kick, -0.1)
+    assert rk4_step(drift, x, t, h, kick, second).item() == pytest.approx(expected, rel=1e-15)
 
 
-@pytest.mark.parametrize("scheme", ["euler", "heun"])
+@pytest.mark.parametrize("scheme", list(STEPS))
+@pytest.mark.parametrize("nu", [0.0, 1.0])
+def test_how_often_drift_and_noise_are_asked_for(scheme: Scheme, nu: float) -> None:
+    config, asked, numbers = bosons(2), [], []
+    form = closed_form(config)
+    assert form is not None
+
+    def fields(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        asked.append(len(x))
+        return form.u(x, t), form.v(x, t)
+
+    def increments(number: int) -> Tensor:
+        numbers.append(number)
+        return torch.zeros(3, 2, dtype=torch.float64)
+
+    grid = torch.linspace(0.0, 1.5, 6, dtype=torch.float64)[None]
+    x = torch.zeros(3, 2, dtype=torch.float64)
+    assert (
+        len(list(trajectories(fields, build_system(config), Process(scheme, nu), x, grid, increments))) == 5
+    )
+    assert asked == [3] * 5 * EVALUATIONS[scheme]
+    assert numbers == (list(range(5 * KICKS[scheme])) if nu > 0.0 else [])
+
+
+def test_fields_are_not_evaluated_twice_in_a_row_at_the_same_place() -> None:
+    fields = Remembering(lambda x, t: (x + t, x - t))
+    x, t = torch.ones(4, 2), torch.zeros(4, 1)
+    first = fields(x, t)
+    assert fields(x, t.clone())[0] is first[0]
+    assert fields.evaluations == 4
+    assert fields(x, t + 1.0)[0].tolist() == [[2.0, 2.0]] * 4
+    assert fields(x + 1.0, t + 1.0)[1].tolist() == [[1.0, 1.0]] * 4
+    assert fields(x, t)[0].tolist() == [[1.0, 1.0]] * 4
+    assert fields.evaluations == 16
+
+
+def test_the_cubic_between_two_points_is_exact_for_cubics() -> None:
+    length, start = 0.3, 1.1
+    time = np.array([start, start + length])
+    x, v = (torch.from_numpy(a)[:, None] for a in (time**3 - 2.0 * time, 3.0 * time**2 - 2.0))
+    for fraction in (0.0, 0.25, 0.8, 1.0):
+        inside = start + fraction * length
+        found = between((x[0], v[0]), (x[1], v[1]), length, fraction)
+        assert found.item() == pytest.approx(inside**3 - 2.0 * inside, rel=1e-13)
+
+
+def test_the_cubic_between_two_points_is_of_order_four() -> None:
+    defects = []
+    for length in (0.1, 0.05, 0.025):
+        time = np.array([0.3, 0.3 + length])
+        x, v = (torch.from_numpy(a)[:, None] for a in (np.sin(time), np.cos(time)))
+        inside = 0.3 + 0.5 * length
+        defects.append(abs(between((x[0], v[0]), (x[1], v[1]), length, 0.5).item() - math.sin(inside)))
+    assert np.diff(np.log2(defects)) == pytest.approx([-4.0, -4.0], abs=0.2)
+
+
+@pytest.mark.parametrize("scheme", list(STEPS))
 @pytest.mark.parametrize("nu", [0.0, 0.5, 1.0, 2.0])
-def test_noise_and_drift_of_the_process(scheme: Literal["heun", "euler"], nu: float) -> None:
+def test_noise_and_drift_of_the_process(scheme: Scheme, nu: float) -> None:
     """With constant velocities X(t) = X(0) + (v + nu u) t + sqrt(nu hbar/mass) W(t), for any grid."""
     config = bosons(2)
     rng = np.random.default_rng(3)
     x = torch.from_numpy(rng.standard_normal((5, 2)))
     grid = torch.from_numpy(np.cumsum(rng.random((5, 7)), axis=1))  # every trajectory has its own
-    xi = torch.from_numpy(rng.standard_normal((6, 5, 2)))
+    kicks = KICKS[scheme]
+    xi = torch.from_numpy(rng.standard_normal((6 * kicks, 5, 2)))
     u, v = torch.tensor([0.3, -0.1]).double(), torch.tensor([-0.7, 0.2]).double()
     path = list(
         trajectories(
@@ -142,7 +214,8 @@ def test_noise_and_drift_of_the_process(scheme: Literal["heun", "euler"], nu: fl
     for k, (position, time) in enumerate(path):
         torch.testing.assert_close(time, grid[:, k + 1 : k + 2], rtol=0.0, atol=0.0)
         elapsed = time - grid[:, :1]
-        brownian = brownian + (grid[:, k + 1] - grid[:, k]).sqrt()[:, None] * xi[k]
+        root = ((grid[:, k + 1] - grid[:, k]) / kicks).sqrt()[:, None]
+        brownian = brownian + root * xi[kicks * k : kicks * (k + 1)].sum(0)
         expected = x + (v + nu * u) * elapsed + math.sqrt(nu * 0.4 / 0.8) * brownian
         torch.testing.assert_close(position, expected, rtol=1e-12, atol=1e-12)
 
@@ -165,13 +238,13 @@ def test_an_unknown_scheme_is_an_error() -> None:
         path_of(bosons(2), Process("milstein", 0.0), x, torch.tensor([[0.0, 1.0]]).double(), lambda k: x)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("scheme", ["euler", "heun"])
-def test_a_trajectory_is_the_same_in_any_batch(scheme: Literal["heun", "euler"]) -> None:
+@pytest.mark.parametrize("scheme", list(STEPS))
+def test_a_trajectory_is_the_same_in_any_batch(scheme: Scheme) -> None:
     config = bosons(3)
     rng = np.random.default_rng(5)
     x = torch.from_numpy(build_initial(config).sample(rng, 8))
     clocks = residual_clocks(rng, 8, 6, "stratified")
-    grid, xi = torch.from_numpy(1.5 * refine(clocks, 2)), torch.from_numpy(rng.standard_normal((12, 8, 3)))
+    grid, xi = torch.from_numpy(1.5 * refine(clocks, 2)), torch.from_numpy(rng.standard_normal((24, 8, 3)))
     process = Process(scheme, 1.0)
     together = path_of(config, process, x, grid, lambda k: xi[k])
     for rows in ([0], [7], [2, 5], [5, 2]):
@@ -179,43 +252,6 @@ def test_a_trajectory_is_the_same_in_any_batch(scheme: Literal["heun", "euler"])
         for (a, s), (b, t) in zip(together, alone, strict=True):
             assert torch.equal(a[rows], b)
             assert torch.equal(s[rows], t)
-
-
-@pytest.mark.parametrize("frame", ["lab", "comoving"])
-def test_training_points_of_a_block_do_not_depend_on_the_other_blocks(frame: str) -> None:
-    """So they are the same on any number of ranks; another epoch or block has other points."""
-    config = bosons(
-        2,
-        network={"width": 8, "frame": frame},
-        train={"precision": "float64", "trajectories": 12, "points": 48, "block": 4},
-    )
-    system, initial = build_system(config), build_initial(config)
-    fields = build_fields(config, system, initial)
-
-    def points(epoch: int, blocks: list[int]) -> list[Tensor]:
-        """Positions, times and starts, with the trajectory first: (B, M, n), (B, M, 1), (B, n)."""
-        x, t, x0 = training_points(config, system, initial, fields, epoch, blocks)
-        batch = 4 * len(blocks)
-        return [x.reshape(4, batch, 2).transpose(0, 1), t.reshape(4, batch, 1).transpose(0, 1), x0]
-
-    assert block_count(config) == 3
-    whole = points(7, [0, 1, 2])
-    for block in range(3):
-        for a, b in zip(points(7, [block]), whole, strict=True):
-            torch.testing.assert_close(a, b[4 * block : 4 * block + 4], rtol=1e-11, atol=1e-12)
-    for a, b in zip(points(8, [0]), points(7, [0]), strict=True):
-        assert (a != b).all()
-    for a, b in zip(points(7, [0]), points(7, [1]), strict=True):
-        assert (a != b).all()
-    times = whole[1].squeeze(-1)
-    assert (times.diff(dim=1) > 0.0).all()
-    slices = torch.floor(fields.frame.clock(times) * 4.0)
-    assert torch.equal(slices, torch.arange(4.0, dtype=torch.float64).expand(12, 4))
-    assert [tuple(part.shape) for part in training_points(config, system, initial, fields, 0, [])] == [
-        (0, 2),
-        (0, 1),
-        (0, 2),
-    ]
 
 
 def test_stratified_clocks_have_one_in_each_slice() -> None:

@@ -22,7 +22,7 @@ TINY: dict[str, Any] = {
     },
     "initial": {"kind": "gaussian", "mean": 0.2, "variance": 0.3},
     "time": {"end": 1.0, "steps": 8, "save": 5},
-    "network": {"width": 8},
+    "network": {"kind": "mlp", "width": 8},
     "train": {
         "epochs": 6,
         "warmup": 1,

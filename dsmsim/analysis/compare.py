@@ -13,12 +13,11 @@ in `fields_error`.
 
 With several trials, E_m_all, E_v_all and E_m_abs_all are the same numbers of all samples together.
 
-`*_floor` is the sampling floor, the same number for exact, independent samples, as many as the run had. For
-E_m, E_v and E_m_abs it is the root mean square sqrt(sum_t Var / n) / |true|_2, which holds however the
-samples of different times are correlated (the mean itself lies between 0.8 and 1 times that); for
-variance_error and density_l1 it is the mean absolute deviation sqrt(2/pi) sigma of a Gaussian, averaged over
-time. The noise of the mean uses the true variance; fourth moments, and how far the particles of one
-trajectory move together, are read from the standard errors of the run.
+`*_floor` is the sampling floor, the same number for exact fields sampled in the same way: what the standard
+errors sigma of the run alone would make. For E_m, E_v and E_m_abs it is the root mean square
+sqrt(sum_t sigma^2) / |true|_2, which holds however the samples of different times are correlated (the mean
+itself lies between 0.8 and 1 times that); for variance_error and density_l1 it is the mean absolute deviation
+sqrt(2/pi) sigma of a Gaussian, averaged over time.
 
 Source: Orlova et al., ICML 2024, for E_m and E_v.
 
@@ -209,12 +208,10 @@ def _trials(run: Group, name: str, inside: NDArray[np.bool_]) -> Array:
     return np.asarray(values, dtype=np.float64)[:, inside]
 
 
-def _samples(run: Group) -> float | None:
-    """Number of independent samples behind the moments, or None for a solver that does not sample."""
+def _sampled(run: Group) -> bool:
+    """Whether the moments come from samples; those of a solver have no standard errors, or none but 0."""
     stderr = run.get("mean_stderr")
-    if stderr is None or not np.all(stderr > 0.0):
-        return None
-    return float(np.median(run["variance"] / stderr**2))
+    return stderr is not None and bool(np.any(stderr > 0.0))
 
 
 def _l2(values: Array) -> Array:
@@ -229,8 +226,7 @@ def _mean_errors(
     if "mean_stderr" in truth:  # a sampled reference has a mean of zero within its noise
         threshold = np.maximum(threshold, 5.0 * np.max(truth["mean_stderr"]))
     zero = np.all(np.abs(mean) <= threshold, axis=0)
-    samples = _samples(run)
-    noise = None if samples is None else np.sqrt(variance / samples)
+    noise = np.asarray(run["mean_stderr"])[inside].reshape(mean.shape) if _sampled(run) else None
     found: dict[str, float] = {}
     for name, chosen in (("E_m", ~zero), ("E_m_abs", zero)):
         if chosen.any():
@@ -244,7 +240,7 @@ def _mean_errors(
 
 def _variance_errors(run: Group, variance: Array, inside: NDArray[np.bool_]) -> dict[str, float]:
     noise, found = None, {}
-    if _samples(run) is not None:
+    if _sampled(run):
         # Var of a sample variance is s^2 (kurtosis - 1) / n; the kurtosis is the run's own
         relative = np.asarray(run["variance_stderr"] / run["variance"])[inside]
         noise = (relative * variance).reshape(len(variance), -1)
@@ -294,8 +290,7 @@ def _density_errors(
     beyond = np.abs(p_run.sum(1) - p_true.sum(1))
     l1 = np.abs(p_run - p_true).sum(1) + beyond
     found = {"density_l1_max": float(l1.max()), "density_l1_mean": float(l1.mean())}
-    samples = _samples(results["observables"])
-    if samples is not None and "density_stderr" in run:
+    if _sampled(results["observables"]) and "density_stderr" in run:
         spread = np.asarray(run["density_stderr"], dtype=np.float64)[inside] * width
         # sigma^2 = p (1 - p) / n_eff, n_eff from the run: particles of one trajectory are not independent
         effective = (p_run * (1.0 - p_run)).sum(1) / (spread**2).sum(1)

@@ -19,10 +19,12 @@ from dsmsim.config.terms import DoubleWellTerm, HarmonicTerm
 if TYPE_CHECKING:
     from dsmsim.config.model import Config
 
+MOST_SOBOL = 21_201  # coordinates for which scipy knows direction numbers
+
 
 def cross_problems(config: Config) -> list[Problem]:
     """Everything that is wrong between the keys of an input whose single values are right."""
-    rules = (_terms, _initial, _times, _network, _tensor, _training, _evaluation)
+    rules = (_terms, _initial, _times, _network, _potential, _tensor, _training, _engine, _evaluation)
     return [problem for rule in rules for problem in rule(config)]
 
 
@@ -133,6 +135,54 @@ def _network(config: Config) -> Iterator[Problem]:
         )
 
 
+def _potential(config: Config) -> Iterator[Problem]:
+    """A potential starts at psi_0, in the lab, and is judged by variances over trajectories."""
+    network, train = config.network, config.train
+    if network.kind != "potential":
+        return
+    asked = 'network.kind = "potential"'
+    if network.initial != "exact":
+        rule = f'must be "exact" with {asked}, which has the initial state built in'
+        yield problem_at(config, "network.initial", rule, 'write initial = "exact"')
+    if network.frame != "lab":
+        fix = 'write frame = "lab", or kind = "mlp" or "equivariant"'
+        yield problem_at(config, "network.frame", f'must be "lab" with {asked}', fix)
+    if train.block < 2:
+        fixed = next((k for k in range(2, train.trajectories + 1) if train.trajectories % k == 0), None)
+        yield problem_at(
+            config,
+            "train.block",
+            f"must be at least 2 with {asked}, whose residuals are variances among a block's trajectories",
+            f"write block = {fixed}" if fixed else "write trajectories = 2 and block = 2, or more",
+        )
+
+
+def _engine(config: Config) -> Iterator[Problem]:
+    """Which engines know which networks, and which optimisers can do with a random loss."""
+    kind, train = config.network.kind, config.train
+    random, rows = train.divergence == "hutchinson", train.optimizer == "gauss_newton"
+    fix = 'write engine = "auto"'
+    if train.engine == "fused" and kind != "mlp":
+        rule = f'needs network.kind = "mlp", but it is "{kind}"'
+        yield problem_at(config, "train.engine", rule, f'{fix}, or kind = "mlp"')
+    if train.engine == "fused" and random:
+        rule = 'needs train.divergence = "exact", but it is "hutchinson"'
+        yield problem_at(config, "train.engine", rule, f'{fix}, or divergence = "exact"')
+    if train.engine == "fused" and rows:
+        rule = 'must not be "fused" with train.optimizer = "gauss_newton", which needs a Jacobian'
+        yield problem_at(config, "train.engine", rule, f'{fix}, or optimizer = "soap"')
+    if train.engine == "torch_func" and kind == "potential":
+        rule = 'must be "auto" with network.kind = "potential", which has an engine of its own'
+        yield problem_at(config, "train.engine", rule, fix)
+    exact = 'write divergence = "exact"'
+    if random and kind == "potential":
+        rule = 'must be "exact" with network.kind = "potential", whose Laplacians are cheap'
+        yield problem_at(config, "train.divergence", rule, exact)
+    if random and (rows or train.optimizer == "lbfgs"):
+        rule = f'must be "exact" with train.optimizer = "{train.optimizer}", which needs the same loss twice'
+        yield problem_at(config, "train.divergence", rule, f'{exact}, or optimizer = "soap"')
+
+
 def _tensor(config: Config) -> Iterator[Problem]:
     tensor, width = config.network.tensor, config.network.width
     if tensor is None:
@@ -222,6 +272,23 @@ def _evaluation(config: Config) -> Iterator[Problem]:
             "evaluation.samples",
             f"must be a multiple of evaluation.trials = {evaluation.trials}",
             f"write samples = {_multiples(evaluation.samples, evaluation.trials)}",
+        )
+    elif evaluation.draws == "antithetic" and evaluation.samples // evaluation.trials % 2:
+        unit = 2 * evaluation.trials
+        yield problem_at(
+            config,
+            "evaluation.samples",
+            f'every trial must hold pairs with evaluation.draws = "antithetic": a multiple of {unit}, '
+            "twice evaluation.trials",
+            f"write samples = {_multiples(evaluation.samples, unit)}",
+        )
+    if evaluation.draws == "sobol" and config.system.coordinates > MOST_SOBOL:
+        yield problem_at(
+            config,
+            "evaluation.draws",
+            f"Sobol sequences have at most {MOST_SOBOL} coordinates, but system.particles times "
+            f"system.dimensions is {config.system.coordinates}",
+            'write draws = "antithetic" or draws = "independent"',
         )
     if stored > evaluation.samples:
         yield problem_at(

@@ -65,13 +65,20 @@ def _targets(config: Config) -> Iterator[Problem]:
             )
 
 
-# the key to change for each part of the estimate, the key it must stay a multiple of, and what else helps
-_SMALLER = {
-    "parameters": ("network.width", None, "fewer network.blocks"),
-    "residuals": ("train.points", "train.trajectories", "a smaller network.width"),
-    "sampling": ("time.steps", None, "fewer train.trajectories"),
-    "evaluation": ("network.width", None, "fewer network.blocks"),
-    "results": ("time.save", None, "fewer system.particles, evaluation.bins or output.trajectories"),
+# for each part of the estimate: keys to change, of which the first that can be made to fit is named, each
+# with the key of which it must stay a multiple; and what else helps
+_SMALLER: dict[str, tuple[tuple[tuple[str, str | None], ...], str]] = {
+    "parameters": ((("network.width", None),), "fewer network.blocks"),
+    "residuals": (
+        (("train.points", "train.trajectories"), ("network.width", None)),
+        "a smaller network.width",
+    ),
+    "sampling": (
+        (("time.steps", None), ("train.points", "train.trajectories")),
+        "fewer train.trajectories",
+    ),
+    "evaluation": ((("network.width", None),), "fewer network.blocks"),
+    "results": ((("time.save", None),), "fewer system.particles, evaluation.bins or output.trajectories"),
 }
 
 
@@ -81,9 +88,9 @@ def _memory(config: Config, hosts: int) -> Iterator[Problem]:
     if limit is None or memory.total <= limit:
         return
     part = max(_SMALLER, key=lambda name: getattr(memory, name))
-    key, unit_key, instead = _SMALLER[part]
-    unit = 1 if unit_key is None else _value(config, unit_key)
-    fitting = _largest_that_fits(config, key, unit, hosts, limit)
+    keys, instead = _SMALLER[part]
+    found = [(key, _largest_that_fits(config, key, unit, hosts, limit)) for key, unit in keys]
+    key, fitting = next((pair for pair in found if pair[1]), found[0])
     name = key.rpartition(".")[2]
     yield problem_at(
         config,
@@ -102,14 +109,17 @@ def _value(config: Config, key: str) -> int:
     return len(value) if isinstance(value, list) else int(value)
 
 
-def _largest_that_fits(config: Config, key: str, unit: int, hosts: int, limit: int) -> int | None:
-    """The largest multiple of `unit` for one key whose plan fits into `limit` bytes, None if none does.
+def _largest_that_fits(config: Config, key: str, unit_key: str | None, hosts: int, limit: int) -> int | None:
+    """The largest value of one key whose plan fits into `limit` bytes, None if none does.
+
+    It is a multiple of the value of `unit_key`, where that is given.
 
     The width of tensor-train layers is not searched: most widths have no modes.
     """
     if key == "network.width" and config.network.tensor is not None:
         return None
     table, _, name = key.partition(".")
+    unit = 1 if unit_key is None else _value(config, unit_key)
 
     def fits(count: int) -> bool:
         smaller = getattr(config, table).model_copy(update={name: count * unit})

@@ -13,6 +13,7 @@ from dsmsim.config.baseline_tables import BaselinesTable
 from dsmsim.config.checks import cross_problems
 from dsmsim.config.fields import Table
 from dsmsim.config.run_tables import (
+    DEFAULT_KIND,
     CompareTable,
     EvaluationTable,
     NetworkTable,
@@ -33,7 +34,7 @@ class Config(Table):
     system: SystemTable = Field(description="the bosons and their potential")
     initial: InitialState = Field(default_factory=TrapGroundState, description="the state at t = 0")
     time: TimeTable = Field(description="the interval of time")
-    network: NetworkTable = Field(default_factory=NetworkTable, description="the two velocity fields")
+    network: NetworkTable = Field(default_factory=NetworkTable, description="what makes the velocity fields")
     sampler: SamplerTable = Field(default_factory=SamplerTable, description="the sampling process")
     train: TrainTable = Field(default_factory=TrainTable, description="the loss and its minimisation")
     evaluation: EvaluationTable = Field(
@@ -43,6 +44,17 @@ class Config(Table):
     compare: CompareTable = Field(default_factory=CompareTable, description="references to compare with")
     baselines: BaselinesTable = Field(default_factory=BaselinesTable, description="solvers to compare with")
     run: RunTable = Field(default_factory=RunTable, description="the machine")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suit_the_optimizer(cls, data: Any) -> Any:
+        """Velocity networks have too many residuals and parameters for Gauss-Newton: they get SOAP."""
+        if not isinstance(data, dict) or not isinstance(data.get("network"), dict | None):
+            return data
+        kind, train = (data.get("network") or {}).get("kind", DEFAULT_KIND), data.get("train", {})
+        if kind == DEFAULT_KIND or not isinstance(train, dict) or "optimizer" in train:
+            return data
+        return {**data, "train": {**train, "optimizer": "soap"}}
 
     @model_validator(mode="after")
     def _cross_check(self) -> Self:

@@ -170,7 +170,11 @@ def _instead(place: _Place) -> str:
     name, field = dotted(place.path[-1:]), place.field
     if field is not None and field.examples:
         return f"write e.g. {name} = {shown(field.examples[0])}"
-    default = None if field is None or field.is_required() else field.get_default(call_default_factory=True)
+    default = (
+        None
+        if field is None or field.is_required()
+        else field.get_default(call_default_factory=True, validated_data={})
+    )
     if isinstance(default, bool | int | float | str):
         return f"write e.g. {name} = {shown(default)}"
     return f"write e.g. {name} = 1.0" if place.annotation is float else f"correct {name}, or remove it"
@@ -264,6 +268,8 @@ def explain(failure: ValidationError, root: type[Table]) -> list[Problem]:
     for error in failure.errors(include_url=False):
         if error["type"] == "cross_field":
             problems += error["ctx"]["problems"]
+            continue
+        if error["type"] == "default_factory_not_called":  # the key it depends on is wrong: that is told
             continue
         place = _locate(root, error["loc"])
         if error["type"] in _TAG_ERRORS:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
 
@@ -23,7 +25,8 @@ from dsmsim.config.modes import balanced_modes
 
 MOST_SAVED_TIMES = 1_000_000
 WIDEST_NETWORK = 1_048_576
-DEFAULT_WIDTH = 48
+DEFAULT_KIND = "potential"
+DEFAULT_WIDTH = 20
 
 
 def _save(value: object) -> int | list[float]:
@@ -86,18 +89,35 @@ class TensorTable(Table):
     )
 
 
-class NetworkTable(Table):
-    """[network]: the two velocity fields u(x, t) and v(x, t), one network each."""
+def _default_width(table: dict[str, Any]) -> int:
+    return DEFAULT_WIDTH if table.get("kind", DEFAULT_KIND) == DEFAULT_KIND else 48
 
-    kind: Literal["mlp", "equivariant", "sorted"] = Field(
-        default="mlp",
-        description="mlp: plain; equivariant: permutation symmetric by features; sorted: as published, "
-        "in one dimension, only to reproduce it: it converges to wrong answers",
+
+class NetworkTable(Table):
+    """[network]: what makes the velocity fields u(x, t) and v(x, t)."""
+
+    kind: Literal["mlp", "equivariant", "sorted", "potential"] = Field(
+        default="potential",
+        description="potential: one network for psi = exp(R + iS), symmetric and free of curl; mlp: plain, "
+        "one network for u and one for v; equivariant: the same, permutation symmetric by features; sorted: "
+        "as published, in one dimension, only to reproduce it: it converges to wrong answers",
     )
     width: int = Field(
-        default=DEFAULT_WIDTH, ge=1, le=WIDEST_NETWORK, description="width of the hidden layers"
+        default_factory=_default_width,
+        ge=1,
+        le=WIDEST_NETWORK,
+        description="width of the hidden layers; absent: 20 for a potential, 48 otherwise",
     )
-    blocks: int = Field(default=1, ge=1, description="number of residual blocks, two hidden layers each")
+    blocks: int = Field(
+        default=1,
+        ge=1,
+        description="number of residual blocks: two hidden layers each; in a potential one for particles and "
+        "one for pairs",
+    )
+    messages: bool = Field(
+        default=True,
+        description="potential: whether a particle's part depends on all the others, or ends at pairs",
+    )
     initial: Literal["exact", "learned"] = Field(
         default="exact",
         description="exact: u = u_0 + t net, v = v_0 + t net; learned: by the loss, with weight train.gamma",
@@ -122,36 +142,104 @@ class SamplerTable(Table):
     )
 
 
+@dataclass(frozen=True)
+class Suited:
+    """What suits an optimiser: the defaults of [train] that depend on it."""
+
+    epochs: int
+    trajectories: int
+    points: int
+    block: int
+    learning_rate: float
+    schedule: str
+    warmup: int
+
+
+DEFAULT_OPTIMIZER = "gauss_newton"
+SUITED = {
+    "gauss_newton": Suited(100, 64, 1024, 32, 1.0, "constant", 0),
+    "lbfgs": Suited(100, 64, 2048, 32, 1.0, "constant", 0),
+    "soap": Suited(1000, 32, 1024, 8, 1e-2, "cosine", 50),
+    "adam": Suited(4000, 32, 1024, 8, 3e-3, "cosine", 50),
+}
+
+
+def _suited(key: str) -> Callable[[dict[str, Any]], Any]:
+    """Default of a key, once the optimiser is known."""
+    return lambda table: getattr(SUITED[table.get("optimizer", DEFAULT_OPTIMIZER)], key)
+
+
 class TrainTable(Table):
     """[train]: the loss L = alpha L_score + beta L_newton + gamma L_initial and how it is minimised."""
 
-    epochs: int = Field(default=1000, ge=1, description="optimiser steps")
-    trajectories: int = Field(default=32, ge=1, description="trajectories per epoch, over all ranks")
+    optimizer: Literal["gauss_newton", "soap", "adam", "lbfgs"] = Field(
+        default="gauss_newton",
+        description="gauss_newton: recursive least squares, for up to a few thousand parameters; soap: Adam "
+        "in the eigenbasis of Shampoo; adam; lbfgs: quasi-Newton, several steps on each batch; absent: "
+        "gauss_newton for network.kind = potential, soap for the others",
+    )
+    epochs: int = Field(
+        default_factory=_suited("epochs"),
+        ge=1,
+        description="optimiser steps; absent: what suits the optimiser, as for the next six keys",
+    )
+    trajectories: int = Field(
+        default_factory=_suited("trajectories"), ge=1, description="trajectories per epoch, over all ranks"
+    )
     points: int = Field(
-        default=1024,
+        default_factory=_suited("points"),
         ge=1,
         description="residual points per epoch, over all ranks; a multiple of trajectories",
     )
     block: int = Field(
-        default=8, ge=1, description="trajectories per random-number block; must divide trajectories"
+        default_factory=_suited("block"),
+        ge=1,
+        description="trajectories per random-number block; must divide trajectories; those of a potential "
+        "share their times",
     )
-    optimizer: Literal["soap", "adam"] = Field(
-        default="soap",
-        description="soap: Adam in the eigenbasis of Shampoo, a third of the loss in the same time; adam",
+    learning_rate: Positive = Field(
+        default_factory=_suited("learning_rate"),
+        description="largest learning rate, > 0; for gauss_newton and lbfgs a factor of the step",
     )
-    learning_rate: Positive = Field(default=1e-2, description="largest learning rate, > 0")
-    schedule: Literal["cosine", "constant"] = Field(
-        default="cosine", description="learning rate after the warm-up: cosine to zero, or constant"
+    schedule: Literal["cosine", "exponential", "constant"] = Field(
+        default_factory=_suited("schedule"),
+        description="learning rate after the warm-up: cosine to zero, exponential to a hundredth, constant",
     )
     warmup: int = Field(
-        default=50, ge=0, description="epochs of linear increase of the learning rate; less than epochs"
+        default_factory=_suited("warmup"),
+        ge=0,
+        description="epochs of linear increase of the learning rate; less than epochs",
     )
-    clip: Positive = Field(default=1.0, description="largest norm of the gradient, > 0")
+    reuse: int = Field(
+        default=1, ge=1, description="largest number of optimiser steps on the same trajectories"
+    )
+    staleness: Positive = Field(
+        default=0.1,
+        description="change of the drift (rms, in its natural unit) after which trajectories are drawn anew "
+        "before reuse is used up",
+    )
+    clip: Positive = Field(default=1.0, description="largest norm of the gradient, > 0 (soap and adam)")
     precision: Literal["float32", "float64"] = Field(
         default="float32", description="floating-point numbers of the networks and the loss"
     )
-    divergence: Literal["exact"] = Field(
-        default="exact", description="how div and grad div are computed; exact: no estimate"
+    engine: Literal["auto", "fused", "torch_func"] = Field(
+        default="auto",
+        description="what differentiates the network; auto: the hand-derived engine where there is one; "
+        "torch_func: generic and slow, for any network",
+    )
+    divergence: Literal["exact", "hutchinson"] = Field(
+        default="exact",
+        description="div and grad div; exact; hutchinson: two independent random probes a point, unbiased, "
+        "for very many coordinates",
+    )
+    causal: NonNegative = Field(
+        default=0.0,
+        description="weight exp(-causal * loss before t) of the residuals at t: early times first; 0: off",
+    )
+    target_loss: Positive | None = Field(
+        default=None,
+        description="training ends early once the loss stays below it; absent: never",
+        examples=[1e-4],
     )
     form: Literal["gradient", "convective"] = Field(
         default="gradient",
@@ -173,12 +261,40 @@ class TrainTable(Table):
 class EvaluationTable(Table):
     """[evaluation]: samples of the trained process from which observables are computed."""
 
-    samples: int = Field(default=40000, ge=2, description="samples, over all ranks; a multiple of trials")
+    samples: int = Field(default=40960, ge=2, description="samples, over all ranks; a multiple of trials")
     trials: int = Field(
         default=10, ge=1, description="equal parts for the spread of the errors between trials"
     )
     bins: int = Field(
         default=80, ge=8, le=1_000_000, description="bins of the density histogram along an axis"
+    )
+    nu: NonNegative | None = Field(
+        default=None,
+        description="diffusion of the process that is sampled, >= 0; absent: sampler.nu",
+        examples=[0.0],
+    )
+    scheme: Literal["heun", "euler", "rk4"] | None = Field(
+        default=None,
+        description="integrator; rk4: order 4 for nu = 0, weak order 2 with a small constant for nu > 0; "
+        "absent: rk4 for nu = 0, else sampler.scheme",
+        examples=["rk4"],
+    )
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps of the integrator over [0, time.end]; absent: time.steps",
+        examples=[64],
+    )
+    draws: Literal["independent", "antithetic", "sobol"] = Field(
+        default="independent",
+        description="how samples are drawn; antithetic: in mirrored pairs, for means; sobol: low-discrepancy "
+        "points, for nu = 0",
+    )
+    control_variates: bool | None = Field(
+        default=None,
+        description="whether moments are corrected by a linear process with known moments; absent: they are, "
+        "but for sobol",
+        examples=[True],
     )
 
 

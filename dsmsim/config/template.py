@@ -97,7 +97,7 @@ def _entries(table: type[Table]) -> list[str]:
 def _entry(name: str, info: FieldInfo, value: Any = None) -> list[str]:
     """The meaning of a key, and the key with a value: the one given, the default, an example."""
     values = literal_values(info.annotation)
-    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    default = None if info.is_required() else info.get_default(call_default_factory=True, validated_data={})
     off = not info.is_required() and default is None
     if value is None:
         value = default if default not in (None, {}) else info.examples[0] if info.examples else values[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dsmsim.measure.control import CompanionLaw
 from dsmsim.measure.ensemble import EnsembleSums
 from dsmsim.measure.histogram import density_edges
 from dsmsim.measure.identities import TOLERANCES, Check, checks_group
 
-__all__ = ["TOLERANCES", "Check", "EnsembleSums", "checks_group", "density_edges"]
+__all__ = ["TOLERANCES", "Check", "CompanionLaw", "EnsembleSums", "checks_group", "density_edges"]

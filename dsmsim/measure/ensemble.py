@@ -1,14 +1,15 @@
-"""Observables of an ensemble of independent trajectories X_t ~ |psi(x, t)|^2, each with a standard error.
+"""Observables of an ensemble of trajectories X_t ~ |psi(x, t)|^2, each with a standard error.
 
     mean, covariance        of the coordinates, and of the centre of mass R = sum_i x_i / N
     energy                  E = E[ m|u|^2/2 + m|v|^2/2 + V ], and its three parts
     density                 one-body density, averaged over the particles, along each axis
     checks                  the identities of `identities.py`
 
-Everything is kept as sums and counts in float64, so that batches, blocks and ranks add up. Energies in units
-of hbar times the inverse time of the input, lengths in those of the input.
+Everything is kept as sums and counts over independent units (`units.py`: a trajectory, a mirrored pair, a
+low-discrepancy set) in float64, so that batches, blocks and ranks add up. Energies in units of hbar times the
+inverse time of the input, lengths in those of the input.
 
-Shapes: B trajectories, N particles, D axes, n = N D coordinates, T times, K trials.
+Shapes: B trajectories, N particles, D axes, n = N D coordinates, T times, K trials, U units.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from dsmsim.measure.control import CompanionLaw, ControlSums, Corrected
 from dsmsim.measure.histogram import HistogramSums
 from dsmsim.measure.identities import CenterOfMass, Check, IdentitySums, center_of_mass_checks
-from dsmsim.measure.moments import Array, Moments, MomentSums, mean_and_stderr
+from dsmsim.measure.moments import Array, Moments, MomentSums
+from dsmsim.measure.units import mean_and_stderr, unit_means
 from dsmsim.system import System
 
 ENERGIES = ("energy_kinetic_osmotic", "energy_kinetic_current", "energy_potential", "energy")
@@ -49,6 +52,7 @@ class EnsembleSums:
         edges: histogram cell edges for each of the D axes, length.
         mean, variance: (n,) of the initial state: the shift of the moments, and the lengths of the checks.
         exact: closed-form velocities, where they are known.
+        control: whether means and variances are corrected by companions (`control.py`).
         device: where the sums live; x, u and v are moved there.
     """
 
@@ -62,6 +66,7 @@ class EnsembleSums:
         mean: ArrayLike,
         variance: ArrayLike,
         exact: ExactFields | None = None,
+        control: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         if len(edges) != system.dimensions:
@@ -75,12 +80,17 @@ class EnsembleSums:
         shift, spread = (np.broadcast_to(np.asarray(a, dtype=np.float64), n) for a in (mean, variance))
         self._shift = torch.tensor(shift, dtype=torch.float64, device=self.device)
         self._count = self._zeros(trials, count)
-        self._trial_sums = self._zeros(2, trials, count, n)
+        self._sampled = self._zeros(count)
+        self._trial_sums = self._zeros(3, trials, count, n)
+        self._powers = self._zeros(4, count, n)
         self._energy = self._zeros(count, len(ENERGIES), 2)
         self._magnitude = self._zeros(count)
         self._field_errors = self._zeros(count, 2, 2)
         self._moments = MomentSums(count, system.dimensions, system.particles, self.device)
         self._center = MomentSums(count, system.dimensions, 1, self.device)
+        self._control = (
+            ControlSums(trials, count, system.dimensions, system.particles, self.device) if control else None
+        )
         self._histograms = [HistogramSums(e, count, self.device) for e in edges]
         self._identities = IdentitySums(system, self.times, shift, spread, self.device)
 
@@ -89,43 +99,85 @@ class EnsembleSums:
 
     @torch.no_grad()
     def add(
-        self, time_index: int, trial: int, x: Tensor, u: Tensor, v: Tensor, t: float, *, block: int = 0
+        self,
+        time_index: int,
+        trial: int,
+        x: Tensor,
+        u: Tensor,
+        v: Tensor,
+        t: float,
+        *,
+        block: int = 0,
+        unit: int = 1,
+        companion: tuple[Tensor, CompanionLaw] | None = None,
     ) -> None:
         """Add trajectories x (B, n) with velocities u, v (B, n) at time t = times[time_index].
 
         The trajectories of one block come in the order of the times, from index 0 on; blocks may be
         interleaved if each has its own `block` number within its trial.
 
+        Args:
+            unit: consecutive trajectories that make a unit of independence; divides B.
+            companion: of each trajectory, (B, n), and its exact variances; needed with `control`.
+
         Raises:
-            ValueError: if a block skips a time.
+            ValueError: if a block skips a time, is not made of whole units, or lacks its companion.
         """
+        if len(x) % unit:
+            raise ValueError(f"{len(x)} trajectories are no whole number of units of {unit}")
         x, u, v = (a.to(device=self.device, dtype=torch.float64) for a in (x, u, v))
         clock = torch.full_like(x[:, :1], t)
         z = x - self._shift
-        self._count[trial, time_index] += len(x)
-        self._trial_sums[:, trial, time_index] += torch.stack((z.sum(0), z.square().sum(0)))
-        by_axis = self._by_particle(z).permute(2, 0, 1)
-        self._moments.add(time_index, by_axis)
-        self._center.add(time_index, by_axis.mean(2, keepdim=True))
+        self._sampled[time_index] += len(x)
+        self._count[trial, time_index] += len(x) // unit
+        powers = torch.stack([z, z**2, z**3, z**4])
+        self._powers[:, time_index] += powers.sum(1)
+        q, p = unit_means(powers[:2], unit, dim=1)
+        self._trial_sums[:, trial, time_index] += torch.stack((q.sum(0), p.sum(0), q.square().sum(0)))
+        by_axis = self._by_axis(z)
+        self._moments.add(time_index, by_axis, unit)
+        self._center.add(time_index, by_axis.mean(2, keepdim=True), unit)
+        self._add_control(time_index, trial, by_axis, companion, unit)
         positions = self._by_particle(x)
         for axis, histogram in enumerate(self._histograms):
-            histogram.add(time_index, positions[..., axis])
-        energy = self._add_energy(time_index, x, u, v, clock)
+            histogram.add(time_index, positions[..., axis], unit)
+        energy = self._add_energy(time_index, x, u, v, clock, unit)
         self._add_field_errors(time_index, x, u, v, clock)
         gradient = self.system.gradient(x, clock)
-        self._identities.add(time_index, (trial, block), x, u, v, gradient, energy)
+        self._identities.add(time_index, (trial, block), x, u, v, gradient, energy, unit)
+
+    def _add_control(
+        self,
+        time_index: int,
+        trial: int,
+        by_axis: Tensor,
+        companion: tuple[Tensor, CompanionLaw] | None,
+        unit: int,
+    ) -> None:
+        if self._control is None:
+            return
+        if companion is None:
+            raise ValueError("control variates need the companion of every trajectory")
+        y = self._by_axis(companion[0].to(device=self.device, dtype=torch.float64))
+        self._control.add(time_index, trial, by_axis, y, companion[1], unit)
+
+    def _by_axis(self, x: Tensor) -> Tensor:
+        """(B, n) as (D, B, N)."""
+        return self._by_particle(x).permute(2, 0, 1)
 
     def _by_particle(self, x: Tensor) -> Tensor:
         return x.reshape(len(x), self.system.particles, self.system.dimensions)
 
-    def _add_energy(self, time_index: int, x: Tensor, u: Tensor, v: Tensor, clock: Tensor) -> Tensor:
+    def _add_energy(
+        self, time_index: int, x: Tensor, u: Tensor, v: Tensor, clock: Tensor, unit: int
+    ) -> Tensor:
         half = 0.5 * self.system.mass
         osmotic, current = half * u.square().sum(1), half * v.square().sum(1)
         potential = self.system.potential(x, clock)
         total = osmotic + current + potential
-        parts = torch.stack((osmotic, current, potential, total))
+        parts = unit_means(torch.stack((osmotic, current, potential, total)), unit, dim=1)
         self._energy[time_index] += torch.stack((parts.sum(1), parts.square().sum(1)), dim=1)
-        self._magnitude[time_index] += (osmotic + current + potential.abs()).sum()
+        self._magnitude[time_index] += (osmotic + current + potential.abs()).sum() / unit
         return total
 
     def _add_field_errors(self, time_index: int, x: Tensor, u: Tensor, v: Tensor, clock: Tensor) -> None:
@@ -137,14 +189,36 @@ class EnsembleSums:
 
     def tensors(self) -> list[Tensor]:
         """Every sum (float64), to be added over ranks in place before the results are read."""
-        own = [self._count, self._trial_sums, self._energy, self._magnitude, self._field_errors]
+        own = [self._count, self._sampled, self._trial_sums, self._powers]
+        own += [self._energy, self._magnitude, self._field_errors]
         own += self._moments.tensors() + self._center.tensors() + self._identities.tensors()
+        own += [] if self._control is None else self._control.tensors()
         return own + [tensor for histogram in self._histograms for tensor in histogram.tensors()]
 
     @property
     def samples(self) -> int:
         """Trajectories over all trials (the fewest at any time)."""
+        self._totals()
+        return int(self._sampled.min())
+
+    @property
+    def units(self) -> int:
+        """Independent units over all trials (the fewest at any time)."""
         return int(self._totals().min())
+
+    @property
+    def effective_samples(self) -> float:
+        """How many independent, uncorrected samples would give the variances the same standard errors.
+
+        The median over times and coordinates; infinity where the errors vanish.
+        """
+        m = self._sampled.cpu().numpy()[:, None]
+        first, second, third, fourth = self._powers.cpu().numpy() / m
+        variance = second - first**2
+        spread = fourth - 4.0 * first * third + 6.0 * first**2 * second - 3.0 * first**4 - variance**2
+        stderr = self.observables()["variance_stderr"].reshape(spread.shape)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.nanmedian(spread / stderr**2))
 
     def _totals(self) -> Array:
         totals: Array = self._count.sum(0).cpu().numpy()
@@ -175,16 +249,39 @@ class EnsembleSums:
         energy, energy_stderr = mean_and_stderr(count, sums[..., 0], sums[..., 1])
         for k, name in enumerate(ENERGIES):
             group[name], group[f"{name}_stderr"] = energy[:, k], energy_stderr[:, k]
-        return group | self._by_trial(shift)
+        group |= self._by_trial(shift)
+        corrected = None if self._control is None else self._control.finish(self._count.cpu().numpy())
+        if corrected is not None:
+            self._replace(group, corrected, shift)
+        return group
 
     def _by_trial(self, shift: Array) -> dict[str, NDArray[Any]]:
         shape = (self.trials, len(self.times), self.system.particles, self.system.dimensions)
         count = self._count.cpu().numpy()[:, :, None, None]
-        first, second = (sums.reshape(shape) for sums in self._trial_sums.cpu().numpy())
+        first, second, between = (sums.reshape(shape) for sums in self._trial_sums.cpu().numpy())
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = first / count
-            variance = (second / count - mean**2) * count / (count - 1.0)
+            variance = second / count - mean**2 + (between / count - mean**2) / (count - 1.0)
         return {"mean_by_trial": mean + shift, "variance_by_trial": variance}
+
+    def _replace(
+        self, group: dict[str, NDArray[Any]], corrected: tuple[Corrected, Corrected], shift: Array
+    ) -> None:
+        """Put corrected moments in the place of the plain ones, and on the diagonals of the covariances."""
+        for name, found, zero in zip(("mean", "variance"), corrected, (shift, 0.0 * shift), strict=True):
+            center = f"center_of_mass_{name}"
+            group |= {
+                name: found.value[:, :-1] + zero,
+                f"{name}_stderr": found.stderr[:, :-1].copy(),
+                f"{name}_by_trial": found.by_trial[:, :, :-1] + zero,
+                center: found.value[:, -1] + zero.mean(0),
+                f"{center}_stderr": found.stderr[:, -1].copy(),
+            }
+        particles = np.arange(self.system.particles)
+        for suffix in ("", "_stderr"):
+            covariance = group[f"covariance{suffix}"].copy()
+            covariance[:, particles, particles] = group[f"variance{suffix}"]
+            group[f"covariance{suffix}"] = covariance
 
     def density(self) -> dict[str, NDArray[Any]]:
         """The results group `density`: cell averages along each axis, and the fraction outside the cells."""

@@ -1,13 +1,13 @@
 """One-body density as a histogram, with standard errors that know which particles move together.
 
-    rho_1(x in cell) = (1 / M) sum_i c_i / (N w)
+    rho_1(x in cell) = (1 / U) sum_k c_k / (N w)
 
-with c_i the particles of trajectory i in the cell and w its width. Trajectories are independent of each
-other; the particles inside one are not (they repel). So the standard error comes from the spread of the
-counts c_i between trajectories, never from the total count. Cells are half open, [e_k, e_{k+1}). Units:
-1 / length.
+with c_k the particles of a trajectory in the cell, on average over unit k, and w its width. Units are
+independent of each other; the particles inside a trajectory are not (they repel). So the standard error
+comes from the spread of the c_k between units, never from the total count. Cells are half open,
+[e_k, e_{k+1}). Lengths are those of the input, densities one over length.
 
-Shapes: B trajectories, N particles, T times, C cells.
+Shapes: B trajectories, N particles, T times, C cells, U units (see `units.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from dsmsim.measure.units import mean_and_stderr
 
 Array = NDArray[np.float64]
 
@@ -34,12 +36,12 @@ def density_edges(low: float, high: float, bins: int) -> Array:
 
 
 class HistogramSums:
-    """Counts along one axis: over particles, and squared per trajectory.
+    """Counts along one axis: over particles, and squared per unit.
 
     Attributes:
         edges: (C + 1,) increasing cell edges, length.
-        counts, squares: (T, C) sum over trajectories of c_i and of c_i^2.
-        outside: (T,) particles outside the edges.
+        counts, squares: (T, C) sum over units of c_k and of c_k^2.
+        outside: (T,) sum over units of the particles of a trajectory outside the edges.
     """
 
     def __init__(self, edges: Array, times: int, device: torch.device) -> None:
@@ -52,36 +54,32 @@ class HistogramSums:
         self.squares = torch.zeros_like(self.counts)
         self.outside = torch.zeros(times, dtype=torch.float64, device=device)
 
-    def add(self, time_index: int, positions: Tensor) -> None:
-        """Count positions (B, N) along this axis."""
-        batch, cells = len(positions), len(self.edges) - 1
+    def add(self, time_index: int, positions: Tensor, unit: int = 1) -> None:
+        """Count positions (B, N) along this axis, in units of `unit` consecutive trajectories."""
+        units, cells = len(positions) // unit, len(self.edges) - 1
         # cell 0 gathers what lies below, cell `cells + 1` what lies above (and what is not a number)
         index = torch.bucketize(positions.contiguous(), self._edges, right=True)
-        rows = torch.arange(batch, device=positions.device)[:, None] * (cells + 2)
-        flat = torch.bincount((rows + index).reshape(-1), minlength=batch * (cells + 2))
-        per_trajectory = flat.reshape(batch, cells + 2).to(torch.float64)
-        inside = per_trajectory[:, 1:-1]
+        rows = torch.arange(units, device=positions.device).repeat_interleave(unit)[:, None] * (cells + 2)
+        flat = torch.bincount((rows + index).reshape(-1), minlength=units * (cells + 2))
+        per_unit = flat.reshape(units, cells + 2).to(torch.float64) / unit
+        inside = per_unit[:, 1:-1]
         self.counts[time_index] += inside.sum(0)
         self.squares[time_index] += inside.square().sum(0)
-        self.outside[time_index] += per_trajectory[:, 0].sum() + per_trajectory[:, -1].sum()
+        self.outside[time_index] += per_unit[:, 0].sum() + per_unit[:, -1].sum()
 
     def tensors(self) -> list[Tensor]:
         """The sums, to be added over ranks in place."""
         return [self.counts, self.squares, self.outside]
 
-    def density(self, trajectories: Array, particles: int) -> tuple[Array, Array, Array]:
+    def density(self, units: Array, particles: int) -> tuple[Array, Array, Array]:
         """Density (T, C), its standard error (T, C), and the fraction of particles outside (T,).
 
         The density integrates to 1 minus the fraction outside.
 
         Args:
-            trajectories: (T,) number M of trajectories at each time.
+            units: (T,) number of units at each time.
             particles: N.
         """
-        m = trajectories[:, None]
-        mean = self.counts.cpu().numpy() / m
-        spread = np.maximum(self.squares.cpu().numpy() / m - mean**2, 0.0)
-        unit = particles * np.diff(self.edges)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            stderr = np.sqrt(spread / (m - 1.0)) / unit
-        return mean / unit, stderr, self.outside.cpu().numpy() / (trajectories * particles)
+        mean, stderr = mean_and_stderr(units, self.counts.cpu().numpy(), self.squares.cpu().numpy())
+        cell = particles * np.diff(self.edges)
+        return mean / cell, stderr / cell, self.outside.cpu().numpy() / (units * particles)

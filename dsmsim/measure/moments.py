@@ -1,13 +1,16 @@
-"""Sample moments and their standard errors from sums of powers about a fixed shift.
+"""Sample moments and their standard errors from sums over independent units, about a fixed shift.
 
-    mean        m_i = E[z_i]                        stderr^2 = C_ii / M
-    covariance  C_ij = E[(z_i - m_i)(z_j - m_j)]    stderr^2 = (E[(z_i - m_i)^2 (z_j - m_j)^2] - C_ij^2) / M
+With z = x - shift, and for a unit q_i its average of z_i and p_ij its average of z_i z_j,
 
-with z = x - shift. The second line is the delta method; i = j gives the variance with its fourth central
+    mean        m_i = E[q_i]                 stderr^2 = Var(q_i) / U
+    covariance  C_ij = E[p_ij] - m_i m_j     stderr^2 = Var(p_ij - m_i q_j - m_j q_i) / U
+
+E and Var over U units. The second line is the delta method; i = j gives the variance with its fourth central
 moment, so no Gaussian is assumed. A shift near the mean keeps the differences of powers accurate: what is
 lost is (|m| / sigma)^4 times the rounding of float64.
 
-Shapes: T times, N coordinates that are correlated with each other, leading axes `...` that are not.
+Shapes: T times, N coordinates that are correlated with each other, leading axes `...` that are not, B
+samples, U units.
 """
 
 from __future__ import annotations
@@ -19,7 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dsmsim.measure.units import grouped, unit_means
+
 Array = NDArray[np.float64]
+
+CHUNK = 1_000_000  # products of two coordinates held at once
 
 
 class Moments(NamedTuple):
@@ -32,61 +39,64 @@ class Moments(NamedTuple):
 
 
 class MomentSums:
-    """Sums of powers of z (groups, B, N) up to the fourth that the covariance and its error need.
+    """Sums over units of q_i, p_ij and the products that the covariance and its error need.
 
     Attributes:
-        first: (T, groups, N) sum of z_i.
-        c11, c21, c22: (T, groups, N, N) sums of z_i z_j, z_i^2 z_j and z_i^2 z_j^2.
+        first: (T, groups, N) sum of q_i.
+        qq, p, pq, pp: (T, groups, N, N) sums of q_i q_j, p_ij, p_ij q_j and p_ij^2.
     """
 
     def __init__(self, times: int, groups: int, coordinates: int, device: torch.device) -> None:
         shape = (times, groups, coordinates)
         self.first = torch.zeros(*shape, dtype=torch.float64, device=device)
-        self.c11 = torch.zeros(*shape, coordinates, dtype=torch.float64, device=device)
-        self.c21 = torch.zeros_like(self.c11)
-        self.c22 = torch.zeros_like(self.c11)
+        self.qq = torch.zeros(*shape, coordinates, dtype=torch.float64, device=device)
+        self.p, self.pq, self.pp = (torch.zeros_like(self.qq) for _ in range(3))
 
-    def add(self, time_index: int, z: Tensor) -> None:
-        """Add samples z (groups, B, N), float64."""
-        square, transposed = z.square(), z.transpose(1, 2)
-        self.first[time_index] += z.sum(1)
-        self.c11[time_index] += transposed @ z
-        self.c21[time_index] += square.transpose(1, 2) @ z
-        self.c22[time_index] += square.transpose(1, 2) @ square
+    def add(self, time_index: int, z: Tensor, unit: int = 1) -> None:
+        """Add samples z (groups, B, N), float64, in units of `unit` consecutive ones."""
+        q = unit_means(z, unit, dim=1)
+        self.first[time_index] += q.sum(1)
+        qq = q.transpose(1, 2) @ q
+        self.qq[time_index] += qq
+        if unit == 1:  # p_ij = z_i z_j: matrix products do it
+            square = z.square()
+            self.p[time_index] += qq
+            self.pq[time_index] += z.transpose(1, 2) @ square
+            self.pp[time_index] += square.transpose(1, 2) @ square
+            return
+        rows = max(1, CHUNK // (z.shape[0] * z.shape[2] ** 2))
+        parts = grouped(z, unit, dim=1)
+        for k in range(0, q.shape[1], rows):
+            some = parts[:, k : k + rows]
+            p = some.transpose(2, 3) @ some / unit
+            self.p[time_index] += p.sum(1)
+            self.pq[time_index] += (p * q[:, k : k + rows, None, :]).sum(1)
+            self.pp[time_index] += p.square().sum(1)
 
     def tensors(self) -> list[Tensor]:
         """The sums, to be added over ranks in place."""
-        return [self.first, self.c11, self.c21, self.c22]
+        return [self.first, self.qq, self.p, self.pq, self.pp]
 
-    def finish(self, count: Array) -> Moments:
-        """Unbiased mean and covariance about the shift, from count (T,) samples."""
-        m = count[:, None, None]
+    def finish(self, units: Array) -> Moments:
+        """Unbiased mean and covariance about the shift, from (T,) numbers of units."""
+        m = units[:, None, None]
         mean = self.first.cpu().numpy() / m
-        e11, e21, e22 = (c.cpu().numpy() / m[..., None] for c in (self.c11, self.c21, self.c22))
+        qq, p, pq, pp = (c.cpu().numpy() / m[..., None] for c in (self.qq, self.p, self.pq, self.pp))
         column, row = mean[..., :, None], mean[..., None, :]
-        square = np.diagonal(e11, axis1=-2, axis2=-1)
-        biased = e11 - column * row
-        fourth = (
-            e22
-            - 2.0 * row * e21
-            - 2.0 * column * np.swapaxes(e21, -1, -2)
-            + row**2 * square[..., :, None]
+        square = np.diagonal(qq, axis1=-2, axis2=-1)
+        # E[(p_ij - m_i q_j - m_j q_i)^2], and the average of what is squared
+        second = (
+            pp
+            - 2.0 * column * pq
+            - 2.0 * row * np.swapaxes(pq, -1, -2)
             + column**2 * square[..., None, :]
-            + 4.0 * column * row * e11
-            - 3.0 * column**2 * row**2
+            + row**2 * square[..., :, None]
+            + 2.0 * column * row * qq
         )
+        influence = p - 2.0 * column * row
         with np.errstate(divide="ignore", invalid="ignore"):
-            bessel = (m / (m - 1.0))[..., None]
-            covariance = biased * bessel
-            covariance_stderr = np.sqrt(np.maximum(fourth - biased**2, 0.0) / (m[..., None] - 1.0))
-            variance = np.diagonal(covariance, axis1=-2, axis2=-1)
-            mean_stderr = np.sqrt(np.maximum(variance, 0.0) / m)
+            between = (qq - column * row) / (m[..., None] - 1.0)  # covariance of the estimated means
+            covariance = p - column * row + between
+            covariance_stderr = np.sqrt(np.maximum(second - influence**2, 0.0) / (m[..., None] - 1.0))
+            mean_stderr = np.sqrt(np.maximum(np.diagonal(between, axis1=-2, axis2=-1), 0.0))
         return Moments(mean, mean_stderr, covariance, covariance_stderr)
-
-
-def mean_and_stderr(count: Array, first: Array, second: Array) -> tuple[Array, Array]:
-    """Mean of count (T,) samples and its standard error, from sums (T, ...) of values and squares."""
-    m = count.reshape(-1, *([1] * (first.ndim - 1)))
-    mean = first / m
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return mean, np.sqrt(np.maximum(second / m - mean**2, 0.0) / (m - 1.0))

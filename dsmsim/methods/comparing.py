@@ -67,7 +67,7 @@ def errors_between(stored: StoredResults, reference: StoredResults) -> Errors:
 
     errors = compare(stored.results, reference.results, reference.attributes.get("observables"))
     fields = reference.results.get("velocity_fields")
-    if fields is not None and "model/u" in stored.results:
+    if fields is not None and any(name.startswith("model/") for name in stored.results):
         from dsmsim.analysis.fields_error import field_errors
 
         errors |= field_errors(fields, evaluator(stored))

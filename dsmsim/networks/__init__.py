@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from dsmsim.networks.fields import KINDS, FieldPair, Fields, build_fields
+from dsmsim.networks.build import VELOCITY_KINDS, build_fields
+from dsmsim.networks.fields import FieldPair, Fields, VelocityFields
 from dsmsim.networks.frame import Frame, natural_frame
+from dsmsim.networks.potential_fields import PotentialFields
 
-__all__ = ["KINDS", "FieldPair", "Fields", "Frame", "build_fields", "natural_frame"]
+__all__ = [
+    "VELOCITY_KINDS",
+    "FieldPair",
+    "Fields",
+    "Frame",
+    "PotentialFields",
+    "VelocityFields",
+    "build_fields",
+    "natural_frame",
+]

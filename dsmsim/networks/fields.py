@@ -1,7 +1,10 @@
 """The pair of velocity fields (u, v) that deep stochastic mechanics trains.
 
-With `initial = "exact"` (Orlova et al., ICML 2024, for interacting systems) the initial condition holds by
-construction. In the lab frame
+`Fields` is what samplers, losses and files know of them; `VelocityFields` are two networks, one for u and one
+for v, and `potential_fields.py` derives both from one network of the wave function's logarithm.
+
+Velocity fields: with `initial = "exact"` (Orlova et al., ICML 2024, for interacting systems) the initial
+condition holds by construction. In the lab frame
 
     u(x, t) = u0(x) + (t/T) U net_u(y, t/T),      v(x, t) = v0(x) + (t/T) U net_v(y, t/T)
 
@@ -15,43 +18,63 @@ Shapes: B batch, n coordinates.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
-from dsmsim.config import Config, NetworkTable
-from dsmsim.networks.equivariant import Equivariant
-from dsmsim.networks.frame import Frame, natural_frame
-from dsmsim.networks.mlp import MLP
-from dsmsim.networks.sorted_mlp import SortedMLP
-from dsmsim.system import InitialState, System
+from dsmsim.networks.frame import Frame
+from dsmsim.system import InitialState
 
 FieldPair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-KINDS: dict[str, Callable[[NetworkTable, int, int], nn.Module]] = {
-    "mlp": MLP,
-    "equivariant": Equivariant,
-    "sorted": SortedMLP,
-}
 
-
-class Fields(nn.Module):
+class Fields(nn.Module, ABC):
     """Osmotic velocity u and current velocity v as one module.
 
     Args:
-        net_u, net_v: dimensionless networks, (B, n), (B, 1) -> (B, n).
         initial: initial state, source of u0 and v0.
         frame: natural units.
         exact_initial: whether u0 and v0 are built in.
+
+    Attributes:
+        grouped: whether residuals count as variances among points of equal time, because a function of time
+            alone means nothing.
     """
+
+    grouped = False
+
+    def __init__(self, initial: InitialState, frame: Frame, exact_initial: bool) -> None:
+        super().__init__()
+        self.frame, self.initial, self.exact_initial = frame, initial, exact_initial
+
+    @abstractmethod
+    def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(u, v), each (B, n), at x (B, n) and t (B, 1)."""
+
+    @abstractmethod
+    def networks(self) -> dict[str, nn.Module]:
+        """The trained networks by the names under which they are stored."""
+
+    @abstractmethod
+    def numbers_per_point(self) -> int:
+        """How many numbers one residual has at one point."""
+
+    def drift(self, x: Tensor, t: Tensor, nu: float) -> Tensor:
+        """v + nu u at x (B, n), t (B, 1): what moves the trajectories."""
+        u, v = self(x, t)
+        drift: Tensor = v + nu * u
+        return drift
+
+
+class VelocityFields(Fields):
+    """One dimensionless network each for u and v, (B, n), (B, 1) -> (B, n)."""
 
     def __init__(
         self, net_u: nn.Module, net_v: nn.Module, initial: InitialState, frame: Frame, exact_initial: bool
     ) -> None:
-        super().__init__()
-        self.u, self.v, self.frame = net_u, net_v, frame
-        self.initial, self.exact_initial = initial, exact_initial
+        super().__init__(initial, frame, exact_initial)
+        self.u, self.v = net_u, net_v
 
     def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """(u, v), each (B, n), at x (B, n) and t (B, 1)."""
@@ -65,13 +88,8 @@ class Fields(nn.Module):
         start = frame.center + frame.sigma * y if frame.comoving else x
         return self.initial.u(start) / growth + gate * u, self.initial.v(start) + gate * v
 
+    def networks(self) -> dict[str, nn.Module]:
+        return {"u": self.u, "v": self.v}
 
-def build_fields(config: Config, system: System, initial: InitialState) -> Fields:
-    """Fields of the kind the input asks for, initialised from `seed` alone (the same on every rank)."""
-    dtype = getattr(torch, config.train.precision)
-    make = KINDS[config.network.kind]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        net_u, net_v = (make(config.network, system.particles, system.dimensions) for _ in range(2))
-    frame = natural_frame(config, system, initial)
-    return Fields(net_u, net_v, initial, frame, config.network.initial == "exact").to(dtype)
+    def numbers_per_point(self) -> int:
+        return len(self.frame.sigma)

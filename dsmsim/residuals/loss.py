@@ -1,14 +1,17 @@
-"""Losses as sums and counts, so that any number of ranks adds up to the same number.
+"""Squared residuals point by point, so that any weights, chunks and ranks add up to the same loss.
 
     L = alpha L_score + beta L_newton + gamma L_initial
 
-Each part is the mean over points and coordinates of a squared residual, measured in the natural unit of
-acceleration (velocity for the initial part), hence dimensionless and of order one before training.
+Each part is the mean over points and numbers per point of a squared residual, measured in its natural unit
+(acceleration; velocity for the initial part), hence dimensionless and of order one before training.
+
+Shapes: P points, n coordinates.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -17,25 +20,31 @@ from dsmsim.residuals.nelson import Form, nelson_residuals
 from dsmsim.system import System
 
 
-@dataclass(frozen=True)
-class LossSums:
-    """Sums of squares over the points of one rank (0-d tensors), and how many numbers went in.
+class PointLoss(NamedTuple):
+    """Squared residuals of every point, in natural units, summed over the numbers of a point.
 
     Attributes:
-        score, newton: sums of squared residuals in natural units.
-        count: points times coordinates.
+        score: (P,) of the equation for u (the continuity equation).
+        newton: (P,) of the equation for v (the Hamilton-Jacobi equation).
     """
 
     score: Tensor
     newton: Tensor
-    count: int
 
 
-def residual_loss(fields: Fields, system: System, x: Tensor, t: Tensor, form: Form) -> LossSums:
-    """Sums of the squared Nelson residuals at x (B, n), t (B, 1)."""
-    score, newton = nelson_residuals(fields, system, x, t, form)
-    unit = fields.frame.acceleration(t)
-    return LossSums((score / unit).square().sum(), (newton / unit).square().sum(), score.numel())
+LossFunction = Callable[[Tensor, Tensor], PointLoss]
+"""(x (P, n), t (P, 1)) -> PointLoss, differentiable once in the parameters."""
+
+
+def residual_loss(fields: Fields, system: System, form: Form) -> LossFunction:
+    """Squared Nelson residuals of any velocity fields, by the oracle engine."""
+
+    def squares(x: Tensor, t: Tensor) -> PointLoss:
+        score, newton = nelson_residuals(fields, system, x, t, form)
+        unit = fields.frame.acceleration(t)
+        return PointLoss((score / unit).square().sum(-1), (newton / unit).square().sum(-1))
+
+    return squares
 
 
 def initial_loss(fields: Fields, x: Tensor) -> Tensor:

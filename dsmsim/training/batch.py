@@ -3,6 +3,10 @@
 Trajectories come in fixed blocks, and block b of epoch e draws everything it needs from the stream keyed
 (seed, "train", e, b). Ranks own blocks, so the points of an epoch do not depend on how many ranks there are.
 
+Points are ordered by block, then time, then trajectory. Potential networks (`fields.grouped`) know their
+residuals only up to a function of time; their trajectories share the residual times inside a block, so that
+a block's points at one time are consecutive and can be compared.
+
 Shapes: B trajectories, n coordinates, M residual times, P = B*M points.
 """
 
@@ -10,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,8 +23,31 @@ from torch import Tensor
 from dsmsim.config import Config
 from dsmsim.networks import Fields
 from dsmsim.parallel import random_stream
+from dsmsim.residuals.hutchinson import PROBES
 from dsmsim.sampler import Process, refine, residual_clocks, trajectories
 from dsmsim.system import InitialState, System
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Residual points of this rank, and where its trajectories started.
+
+    Attributes:
+        x: (P, n) positions.
+        t: (P, 1) times.
+        slices: (P,) int64, which residual time of its trajectory a point is: 0 .. M-1.
+        x0: (B, n) initial positions.
+        group: number of consecutive points that share a time, and whose residuals count as a variance;
+            1 where every residual counts by itself.
+        probes: (2, P, n) random signs for estimated divergences, None where they are exact.
+    """
+
+    x: Tensor
+    t: Tensor
+    slices: Tensor
+    x0: Tensor
+    group: int
+    probes: Tensor | None = None
 
 
 def training_process(config: Config) -> Process:
@@ -32,37 +60,54 @@ def block_count(config: Config) -> int:
     return config.train.trajectories // config.train.block
 
 
+def slice_count(config: Config) -> int:
+    """M, the number of residual times of a trajectory."""
+    return config.train.points // config.train.trajectories
+
+
+def group_size(config: Config, fields: Fields) -> int:
+    """Number of consecutive points of a batch that share a time."""
+    return config.train.block if fields.grouped else 1
+
+
 @torch.no_grad()
 def training_points(
     config: Config, system: System, initial: InitialState, fields: Fields, epoch: int, blocks: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Points of this rank's blocks in one epoch.
-
-    Returns:
-        (P, n) positions, (P, 1) times, and (B, n) initial positions, in the fields' dtype and device.
-    """
-    train = config.train
+) -> Batch:
+    """Points of this rank's blocks in one epoch, in the fields' dtype and device."""
+    train, n = config.train, system.coordinates
     like = fields.frame.center
-    count = train.points // train.trajectories
+    count, group = slice_count(config), group_size(config, fields)
     substeps = math.ceil(config.time.steps / count)
-    starts, clocks, kicks = [], [], []
+    clocks_per_block = 1 if group > 1 else train.block
+    estimated = train.divergence == "hutchinson"
+    starts, clocks, kicks, signs = [], [], [], []
     for block in blocks:
         rng = random_stream(config.seed, "train", epoch, block)
         starts.append(initial.sample(rng, train.block))
-        clocks.append(residual_clocks(rng, train.block, count, train.times))
-        kicks.append(rng.standard_normal((train.block, count * substeps, system.coordinates)))
+        drawn = residual_clocks(rng, clocks_per_block, count, train.times)
+        clocks.append(np.repeat(drawn, train.block // clocks_per_block, axis=0))
+        kicks.append(rng.standard_normal((train.block, count * substeps, n)))
+        if estimated:
+            signs.append(rng.choice((-1.0, 1.0), (PROBES, count * train.block, n)))
     if not starts:
-        return (
-            like.new_zeros(0, system.coordinates),
-            like.new_zeros(0, 1),
-            like.new_zeros(0, system.coordinates),
-        )
+        nobody = torch.zeros(0, dtype=torch.int64, device=like.device)
+        probes = like.new_zeros(PROBES, 0, n) if estimated else None
+        return Batch(like.new_zeros(0, n), like.new_zeros(0, 1), nobody, like.new_zeros(0, n), group, probes)
 
     def tensor(arrays: list[np.ndarray]) -> Tensor:
         return torch.as_tensor(np.concatenate(arrays), dtype=like.dtype, device=like.device)
+
+    def by_block(values: list[Tensor]) -> Tensor:
+        """One (B, k) tensor for every time: (P, k) in the order of the batch."""
+        together = torch.stack(values).reshape(count, len(starts), train.block, -1)
+        return together.transpose(0, 1).reshape(count * len(x0), -1)
 
     grid = tensor([fields.frame.time_at(refine(np.concatenate(clocks), substeps))])
     x0, noise = tensor(starts), tensor(kicks)
     path = trajectories(fields, system, training_process(config), x0, grid, lambda k: noise[:, k])
     kept = [point for k, point in enumerate(path, start=1) if k % substeps == 0]
-    return torch.cat([x for x, _ in kept]), torch.cat([t for _, t in kept]), x0
+    slices = torch.arange(count, device=like.device).repeat_interleave(train.block).repeat(len(starts))
+    points = by_block([x for x, _ in kept]), by_block([t for _, t in kept])
+    probes = torch.as_tensor(np.concatenate(signs, axis=1)).to(x0) if estimated else None
+    return Batch(*points, slices, x0, group, probes)

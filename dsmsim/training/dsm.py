@@ -155,7 +155,7 @@ def _hooks(
     def progress(epoch: int, loss: float) -> None:
         watch.training(epoch, config.train.epochs, loss)
 
-    return Hooks(record, progress, save)
+    return Hooks(record, progress, save, watch.message)
 
 
 def _write(
@@ -187,6 +187,7 @@ def _write(
         "observables": {
             "samples": evaluation.sums.samples,
             "method": "dsm",
+            **evaluation.facts,
             **evaluation.sums.field_errors(),
         },
         "density": {"samples": evaluation.sums.samples},
@@ -216,9 +217,8 @@ def _trajectories(config: Config, state: TrainState, positions: np.ndarray) -> d
 
 
 def _add_model(state: TrainState, results: dict[str, dict[str, Any]], attributes: dict[str, Any]) -> None:
-    """Parameters as model/u and model/v; tensor-train layers say their format, modes and ranks."""
-    for name in ("u", "v"):
-        network = getattr(state.fields, name)
+    """Parameters as model/NETWORK; tensor-train layers say their format, modes and ranks."""
+    for name, network in state.fields.networks().items():
         results[f"model/{name}"] = {
             key.replace(".", "/"): value.detach().cpu().numpy() for key, value in network.named_parameters()
         }

@@ -1,16 +1,22 @@
 """Samples of the trained process, and everything that is measured on them.
 
-The samples come in fixed blocks, keyed (seed, "evaluate", trial, block) and shared out over the ranks like
-the training blocks, so the observables do not depend on the number of ranks beyond the order of summation.
+The samples come in fixed blocks (`draws.py`) shared out over the ranks like the training blocks, so the
+observables do not depend on the number of ranks beyond the order of summation. A pilot ensemble comes first;
+it finds the range of the histogram and the linear companion for control variates (`companion.py`).
 
-Shapes: B trajectories, n coordinates, T saved times.
+With noise the integrator stops at every saved time. The flow without noise is smooth: it takes its own steps
+and is interpolated to the same order.
+
+Shapes: B trajectories, n coordinates, T saved times, K steps of the integrator.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +24,18 @@ import torch
 from torch import Tensor
 
 from dsmsim.config import Config
-from dsmsim.config.plan import SAMPLE_BLOCK
 from dsmsim.errors import DivergedError
-from dsmsim.measure import Check, EnsembleSums, density_edges
-from dsmsim.parallel import World, blocks_of_rank, random_stream
-from dsmsim.sampler import evaluation_grid, trajectories
+from dsmsim.measure import Check, CompanionLaw, EnsembleSums, density_edges
+from dsmsim.parallel import World, blocks_of_rank
+from dsmsim.sampler import Process, Remembering, between, evaluation_grid, trajectories
 from dsmsim.system import center_of_mass, closed_form
-from dsmsim.training.batch import training_process
+from dsmsim.training.companion import Companion, build_companion, slopes
+from dsmsim.training.draws import SampleBlock, evaluation_process, sample_blocks, uses_control_variates
 from dsmsim.training.state import TrainState
 
 Array = npt.NDArray[np.float64]
 
-PILOT = 2000  # trajectories from which the histogram's range is found
+PILOT = 2000  # trajectories from which the histogram's range and the companion are found
 RAN_AWAY = "trajectories of the trained process run to infinity: raise train.epochs or time.steps"
 MARGIN = 0.25  # of the pilot's range, added on both sides
 
@@ -42,73 +48,132 @@ class Evaluation:
         sums: ensemble sums over all ranks.
         checks: identities that need no reference.
         positions: (T, trajectories, n) stored trajectories on rank 0, or None.
+        facts: how it was sampled, attributes for results.h5.
     """
 
     sums: EnsembleSums
     checks: list[Check]
     positions: Array | None
+    facts: dict[str, Any]
+
+
+class _Point(NamedTuple):
+    """An ensemble at one time: positions and velocities (B, n); its companion (B, n) and that one's law."""
+
+    time: float
+    x: Tensor
+    u: Tensor
+    v: Tensor
+    follower: tuple[Tensor, CompanionLaw] | None
 
 
 @dataclass(frozen=True)
-class _Block:
-    """A block of samples: which trial it belongs to, its number within the trial, and its size."""
+class Course:
+    """How every block of an evaluation is advanced.
 
-    trial: int
-    number: int
-    size: int
-    purpose: str = field(default="evaluate")
+    Attributes:
+        config, state: of the run.
+        process: which process is sampled, and by which scheme.
+        grid: (K + 1,) times of the integrator.
+        companion: for control variates.
+    """
+
+    config: Config
+    state: TrainState
+    process: Process
+    grid: Array
+    companion: Companion | None = None
+
+    def points(self, block: SampleBlock) -> Iterator[_Point]:
+        """The block at every time of the grid."""
+        state, like = self.state, self.state.fields.frame.center
+        start, normals = block.start(self.config.seed, state.initial)
+        fields = Remembering(state.fields)
+        drawn: list[Array] = []
+
+        def tensor(values: Array) -> Tensor:
+            return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
+        def increments(number: int) -> Tensor:
+            noise = normals(number)
+            drawn.append(noise)
+            return tensor(noise)
+
+        x0, y = tensor(start), torch.as_tensor(start - state.initial.mean, device=like.device)
+        path = trajectories(fields, state.system, self.process, x0, tensor(self.grid[None]), increments)
+        begin = (x0, x0.new_full((len(x0), 1), float(self.grid[0])))
+        for k, (x, clock) in enumerate(itertools.chain([begin], path)):
+            if self.companion is not None and drawn:
+                y = self.companion.step(k - 1, y, self._kick(k - 1, drawn, y))
+            drawn.clear()
+            u, v = fields(x, clock)
+            follower = None if self.companion is None else (y, self.companion.laws[k])
+            yield _Point(float(self.grid[k]), x, u, v, follower)
+
+    def _kick(self, step: int, drawn: list[Array], like: Tensor) -> Tensor:
+        """The Brownian increment of a step from its parts."""
+        part = (self.grid[step + 1] - self.grid[step]) / len(drawn)
+        return torch.as_tensor(math.sqrt(self.diffusion * part) * sum(drawn), device=like.device)
+
+    @property
+    def diffusion(self) -> float:
+        """Variance of the noise per coordinate and time."""
+        return self.process.nu * self.state.system.hbar / self.state.system.mass
+
+    def saved(self, block: SampleBlock) -> Iterator[tuple[int, _Point]]:
+        """(index, block at that time) for every saved time."""
+        times, index = self.config.time.save_times, 0
+        before: _Point | None = None
+        for point in self.points(block):
+            while index < len(times) and times[index] <= point.time:
+                if before is None or times[index] == point.time:
+                    yield index, point
+                else:
+                    yield index, self._inside(before, point, times[index])
+                index += 1
+            before = point
+
+    def _inside(self, before: _Point, after: _Point, time: float) -> _Point:
+        """A smooth path between two grid points; its companion, the start, stays the same."""
+        length = after.time - before.time
+        ends = (before.x, before.v), (after.x, after.v)
+        x = between(*ends, length, (time - before.time) / length)
+        clock = x.new_full((len(x), 1), time)
+        u, v = self.state.fields(x, clock)
+        return _Point(time, x, u, v, after.follower)
 
 
-def _blocks(config: Config) -> list[_Block]:
-    per_trial = config.evaluation.samples // config.evaluation.trials
-    count = math.ceil(per_trial / SAMPLE_BLOCK)
-    sizes = [per_trial // count + (k < per_trial % count) for k in range(count)]
-    trials = range(config.evaluation.trials)
-    return [_Block(trial, k, size) for trial in trials for k, size in enumerate(sizes)]
+def course_of(config: Config, state: TrainState) -> Course:
+    """Grid and process; the flow without noise is interpolated at the saved times, noise cannot be."""
+    process, frame = evaluation_process(config), state.fields.frame
+    times, steps = config.time.save_times, config.evaluation.steps or config.time.steps
+    stops = times if process.nu > 0.0 else times[-1:]
+    grid, _ = evaluation_grid(stops, steps, frame.clock_at, frame.time_at, state.system.breakpoints)
+    return Course(config, state, process, grid)
 
 
 @torch.no_grad()
-def _advance(config: Config, state: TrainState, block: _Block) -> Iterator[tuple[int, Tensor, float]]:
-    """Yield (index of the saved time, positions (B, n), time) of one block."""
-    rng = random_stream(config.seed, block.purpose, block.trial, block.number)
-    frame, like = state.fields.frame, state.fields.frame.center
-    grid, saved = evaluation_grid(
-        config.time.save_times, config.time.steps, frame.clock_at, frame.time_at, state.system.breakpoints
-    )
+def pilot(course: Course, world: World) -> tuple[list[Array], Array]:
+    """What a small ensemble finds out first, the same on every rank.
 
-    def tensor(values: Array) -> Tensor:
-        return torch.as_tensor(values, dtype=like.dtype, device=like.device)
-
-    def increments(step: int) -> Tensor:
-        return tensor(rng.standard_normal((block.size, state.system.coordinates)))
-
-    x = tensor(state.initial.sample(rng, block.size))
-    index = 0
-    if saved[0]:
-        yield index, x, 0.0
-        index += 1
-    process = training_process(config)
-    path = trajectories(state.fields, state.system, process, x, tensor(grid[None]), increments)
-    for k, (x, _) in enumerate(path, start=1):
-        if saved[k]:
-            yield index, x, float(grid[k])
-            index += 1
-
-
-def histogram_edges(config: Config, state: TrainState, world: World) -> list[Array]:
-    """Cell edges along each axis: the range of a pilot ensemble with a margin, the same on every rank."""
-    pilot = _Block(0, 0, min(PILOT, config.evaluation.samples), purpose="pilot")
-    low, high = np.full(state.system.dimensions, np.inf), np.full(state.system.dimensions, -np.inf)
-    for _, x, _ in _advance(config, state, pilot):
-        axes = x.double().reshape(-1, state.system.dimensions).cpu().numpy()
+    Returns:
+        Cell edges along each axis, the range of the ensemble with a margin; and the slopes of the drift,
+        (K + 1, 2, D), see `companion.py`.
+    """
+    config, system = course.config, course.state.system
+    size = min(PILOT, config.evaluation.samples)
+    low, high = np.full(system.dimensions, np.inf), np.full(system.dimensions, -np.inf)
+    rates = []
+    for point in course.points(SampleBlock(0, 0, size, 1, "independent", purpose="pilot")):
+        axes = point.x.double().reshape(-1, system.dimensions).cpu().numpy()
         low, high = np.minimum(low, axes.min(0)), np.maximum(high, axes.max(0))
-    low, high = world.broadcast_object((low, high))
+        rates.append(slopes(point.x, point.v + course.process.nu * point.u, system.particles))
+    low, high, slope = world.broadcast_object((low, high, np.stack(rates)))
     if not np.all(np.isfinite(high - low)):
         raise DivergedError(RAN_AWAY)
     margin = MARGIN * (high - low)
-    return [
-        density_edges(a, b, config.evaluation.bins) for a, b in zip(low - margin, high + margin, strict=True)
-    ]
+    ends = zip(low - margin, high + margin, strict=True)
+    return [density_edges(a, b, config.evaluation.bins) for a, b in ends], slope
 
 
 @torch.no_grad()
@@ -123,27 +188,32 @@ def evaluate(
     Raises:
         DivergedError: a trajectory left for infinity.
     """
-    exact = closed_form(config)
+    course = course_of(config, state)
+    edges, rates = pilot(course, world)
+    control = uses_control_variates(config)
+    if control:
+        companion = build_companion(state.initial, course.grid, rates, course.diffusion)
+        course = replace(course, companion=companion)
     sums = EnsembleSums(
         state.system,
         np.asarray(config.time.save_times),
         config.evaluation.trials,
-        histogram_edges(config, state, world),
+        edges,
         mean=state.initial.mean,
         variance=state.initial.variance,
-        exact=exact,
+        exact=closed_form(config),
+        control=control,
         device=world.device,
     )
-    blocks = _blocks(config)
+    blocks = sample_blocks(config)
     mine = [blocks[k] for k in blocks_of_rank(len(blocks), world.rank, world.size)]
     total, done = sum(block.size for block in mine), 0
     kept: dict[tuple[int, int], list[Array]] = {}
     wanted = _stored(blocks, config.output.trajectories)
     for block in mine:
-        for index, x, t in _advance(config, state, block):
-            clock = x.new_full((len(x), 1), t)
-            u, v = state.fields(x, clock)
-            sums.add(index, block.trial, x, u, v, t, block=block.number)
+        for index, (t, x, u, v, follower) in course.saved(block):
+            keys = {"block": block.number, "unit": block.unit}
+            sums.add(index, block.trial, x, u, v, t, **keys, companion=follower)
             if (block.trial, block.number) in wanted:
                 kept.setdefault((block.trial, block.number), []).append(x.double().cpu().numpy())
         done += block.size
@@ -153,10 +223,19 @@ def evaluate(
     if not all(bool(torch.isfinite(tensor).all()) for tensor in sums.tensors()):
         raise DivergedError(RAN_AWAY)
     positions = _gather(world, kept, config.output.trajectories)
-    return Evaluation(sums, sums.checks(center_of_mass(config)), positions)
+    facts: dict[str, Any] = {
+        "draws": config.evaluation.draws,
+        "nu": course.process.nu,
+        "scheme": course.process.scheme,
+        "steps": len(course.grid) - 1,
+        "control_variates": int(control),
+        "independent_units": sums.units,
+        "effective_samples": sums.effective_samples,
+    }
+    return Evaluation(sums, sums.checks(center_of_mass(config)), positions, facts)
 
 
-def _stored(blocks: list[_Block], count: int) -> set[tuple[int, int]]:
+def _stored(blocks: list[SampleBlock], count: int) -> set[tuple[int, int]]:
     """The first blocks, as many as hold `count` trajectories."""
     chosen, size = set(), 0
     for block in blocks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,10 +16,12 @@ import torch
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError, StoppedEarly
 from dsmsim.parallel import StopRequest, World, blocks_of_rank
-from dsmsim.training.batch import block_count, training_points
-from dsmsim.training.optimizers import learning_rate, set_learning_rate
+from dsmsim.training.batch import Batch, block_count, slice_count, training_points
+from dsmsim.training.causal import causal_weights
+from dsmsim.training.engines import GradientFunction, gradient_function
+from dsmsim.training.optimizers import learning_rate
 from dsmsim.training.state import TrainState
-from dsmsim.training.step import StepReport, clip_gradient, loss_and_gradient
+from dsmsim.training.step import Objective, StepReport
 
 
 @dataclass(frozen=True)
@@ -30,33 +32,37 @@ class Hooks:
         record: called with one log entry per logged epoch.
         progress: called after every epoch with (epochs done, loss).
         save: called when a checkpoint is due.
+        message: called with what the user should know.
     """
 
     record: Callable[[dict[str, Any]], None]
     progress: Callable[[int, float], None]
     save: Callable[[], None]
+    message: Callable[[str], None] = lambda text: None
 
 
 def train(config: Config, state: TrainState, world: World, stop: StopRequest, hooks: Hooks) -> None:
-    """Train until `train.epochs` epochs are done.
+    """Train until `train.epochs` epochs are done, or the loss stays below `train.target_loss`.
 
     Raises:
         DivergedError: loss or gradient is not finite (all ranks agree); the last good state has been saved.
         StoppedEarly: a signal or the time limit asked for it; the state has been saved.
     """
     blocks = blocks_of_rank(block_count(config), world.rank, world.size)
+    gradient = gradient_function(config, state.fields, state.system)
     unit, interval = config.output.cadence.unit, config.output.cadence.number
     saved_at = time.monotonic()
     begin = saved_at - state.seconds
     saved_epoch = state.epoch
-    while state.epoch < config.train.epochs:
-        report = _epoch(config, state, world, list(blocks))
+    while not _finished(config, state):
+        report = _epoch(config, state, world, list(blocks), gradient)
         if not report.finite:
             hooks.save()
             raise DivergedError(_diverged(config, state.epoch, report))
-        state.epoch += 1
+        state.advance(report, config.train.target_loss)
         state.seconds = time.monotonic() - begin
-        if state.epoch % config.train.log_every == 0 or state.epoch in (1, config.train.epochs):
+        finished = _finished(config, state)
+        if state.epoch % config.train.log_every == 0 or state.epoch == 1 or finished:
             hooks.record(_entry(config, state.epoch, report, state.seconds))
         hooks.progress(state.epoch, report.loss)
 
@@ -64,26 +70,39 @@ def train(config: Config, state: TrainState, world: World, stop: StopRequest, ho
         due = state.epoch - saved_epoch >= interval if unit == "epochs" else now - saved_at >= interval
         # clocks and signals differ between ranks: they act only on what all have agreed
         stopping, due = _agree(world, stop.requested, due)
-        if stopping and state.epoch < config.train.epochs:
+        if stopping and not finished:
             hooks.save()
             reason = stop.reason or "another rank was asked to"
             raise StoppedEarly(
                 f"stopped after epoch {state.epoch} of {config.train.epochs} ({reason}); the state is saved"
             )
-        if due and state.epoch < config.train.epochs:  # the last epoch is saved below
+        if due and not finished:  # the last epoch is saved below
             hooks.save()
             saved_at, saved_epoch = now, state.epoch
     hooks.save()
+    if state.reached(config.train.target_loss):
+        hooks.message(
+            f"training ended after epoch {state.epoch} of {config.train.epochs}: the smoothed loss "
+            f"{state.smoothed_loss:.3g} stays below train.target_loss = {config.train.target_loss}"
+        )
 
 
-def _epoch(config: Config, state: TrainState, world: World, blocks: list[int]) -> StepReport:
-    points = training_points(config, state.system, state.initial, state.fields, state.epoch, blocks)
-    report = loss_and_gradient(config, state.system, state.fields, *points, world)
-    if report.finite:
-        clip_gradient(state.fields, report.gradient_norm, config.train.clip)
-        set_learning_rate(state.optimizer, learning_rate(config.train, state.epoch))
-        state.optimizer.step()
-    return report
+def _finished(config: Config, state: TrainState) -> bool:
+    return state.epoch >= config.train.epochs or state.reached(config.train.target_loss)
+
+
+def _epoch(
+    config: Config, state: TrainState, world: World, blocks: list[int], gradient: GradientFunction
+) -> StepReport:
+    fields = state.fields
+
+    def draw(epoch: int) -> Batch:
+        return training_points(config, state.system, state.initial, fields, epoch, blocks)
+
+    batch = state.batches.batch(config, fields, state.epoch, draw, world)
+    weights = causal_weights(state.slice_losses, config.train.causal, slice_count(config), batch.x)
+    objective = Objective(config.train, fields, gradient, batch, world, weights)
+    return state.optimizer.epoch(objective, learning_rate(config.train, state.epoch))
 
 
 def _agree(world: World, stopping: bool, due: bool) -> tuple[bool, bool]:
@@ -92,15 +111,14 @@ def _agree(world: World, stopping: bool, due: bool) -> tuple[bool, bool]:
 
 
 def _entry(config: Config, epoch: int, report: StepReport, seconds: float) -> dict[str, Any]:
-    parts = asdict(report)
     return {
         "epoch": epoch,
-        "loss": parts["loss"],
-        "loss_newton": parts["newton"],
-        "loss_score": parts["score"],
-        "loss_initial": parts["initial"],
+        "loss": report.loss,
+        "loss_newton": report.newton,
+        "loss_score": report.score,
+        "loss_initial": report.initial,
         "learning_rate": learning_rate(config.train, epoch - 1),
-        "gradient_norm": parts["gradient_norm"],
+        "gradient_norm": report.gradient_norm,
         "seconds": seconds,
     }
 

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules.
+"""Optimisers behind one interface, and learning-rate schedules.
 
 A schedule is a pure function of the epoch, so that a resumed run needs no schedule state.
 """
@@ -6,44 +6,122 @@ A schedule is a pure function of the epoch, so that a resumed run needs no sched
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dsmsim.config import TrainTable
+from dsmsim.networks import Fields
 from dsmsim.training.soap import Soap
+from dsmsim.training.step import Objective, StepReport, clip_gradient
+
+Arrays = dict[str, npt.NDArray[np.generic]]
 
 # under Adam, TT cores want a larger step than dense weights: an entry of W is a product of entries of
 # several cores (measured: about 1.2e-2 on cores against 2e-3 on dense weights)
 CORE_RATE = 3.0
+LAST_OF_EXPONENTIAL = 0.01  # the exponential schedule ends at this part of the largest rate
 
 
-OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Optimizer]] = {
+class Optimizer(Protocol):
+    """Moves the parameters, by the same decisions on every rank, and remembers what it must."""
+
+    def epoch(self, objective: Objective, rate: float) -> StepReport:
+        """One epoch's update on one batch.
+
+        Args:
+            rate: learning rate of this epoch.
+
+        Returns:
+            The loss before the update. If it is not finite, no parameter has moved.
+        """
+
+    def arrays(self) -> Arrays:
+        """What it remembers, by name ("/" nests); empty if nothing."""
+
+    def load(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Remember what `arrays` described."""
+
+
+class FirstOrder:
+    """One step of a torch optimiser along the clipped gradient.
+
+    Args:
+        fields: the parameters.
+        table: which optimiser, and the largest norm of the gradient.
+    """
+
+    def __init__(self, fields: Fields, table: TrainTable) -> None:
+        self.fields, self.clip = fields, table.clip
+        self.torch = build_torch_optimizer(fields, table)
+
+    def epoch(self, objective: Objective, rate: float) -> StepReport:
+        """Differentiate, clip, step."""
+        report = objective.loss_and_gradient()
+        if report.finite:
+            clip_gradient(self.fields, report.gradient_norm, self.clip)
+            set_learning_rate(self.torch, rate)
+            self.torch.step()
+        return report
+
+    def arrays(self) -> Arrays:
+        """The moments as PARAMETER/KEY."""
+        return {
+            f"{name}/{key}": _array(value)
+            for name, parameter in self.fields.named_parameters()
+            for key, value in self.torch.state.get(parameter, {}).items()
+        }
+
+    def load(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Take the moments over; copies, because a torch optimiser works in place."""
+        for name, parameter in self.fields.named_parameters():
+            moments = {
+                key.removeprefix(f"{name}/"): torch.tensor(values)
+                for key, values in arrays.items()
+                if key.rpartition("/")[0] == name
+            }
+            if moments:
+                self.torch.state[parameter] = {
+                    # the step counter stays on the CPU, everything else lies beside the parameter
+                    key: value if value.ndim == 0 else value.to(parameter.device, parameter.dtype)
+                    for key, value in moments.items()
+                }
+
+
+TORCH_OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "soap": Soap,
 }
 
 
-def build_optimizer(module: nn.Module, table: TrainTable) -> torch.optim.Optimizer:
-    """The optimiser of the input, with a parameter group of their own for tensor-train cores."""
+def build_torch_optimizer(module: nn.Module, table: TrainTable) -> torch.optim.Optimizer:
+    """The torch optimiser of the input, with a group of their own for tensor-train cores."""
     cores = [p for name, p in module.named_parameters() if ".cores." in name]
     others = [p for name, p in module.named_parameters() if ".cores." not in name]
     groups: list[dict[str, object]] = [{"params": others, "rate": 1.0}]
     if cores:
         groups.append({"params": cores, "rate": CORE_RATE if table.optimizer == "adam" else 1.0})
-    return OPTIMIZERS[table.optimizer](groups)
+    return TORCH_OPTIMIZERS[table.optimizer](groups)
 
 
 def learning_rate(table: TrainTable, epoch: int) -> float:
     """Learning rate of an epoch (counted from 0): linear warm-up, then the schedule."""
-    rise = min(1.0, (epoch + 1) / max(1, table.warmup))
-    if table.schedule == "constant":
-        return table.learning_rate * rise
-    return table.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * epoch / table.epochs))
+    largest = table.learning_rate * min(1.0, (epoch + 1) / max(1, table.warmup))
+    part = epoch / table.epochs
+    if table.schedule == "cosine":
+        return largest * 0.5 * (1.0 + math.cos(math.pi * part))
+    return largest * (LAST_OF_EXPONENTIAL**part if table.schedule == "exponential" else 1.0)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give every parameter group its share of `rate`."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["rate"]
+
+
+def _array(value: object) -> npt.NDArray[np.generic]:
+    return np.asarray(value.detach().cpu().numpy() if isinstance(value, Tensor) else value)

@@ -1,17 +1,19 @@
 """The state of a training run as plain arrays, and back.
 
-Random streams are keyed by (seed, epoch, block) and the schedule by the epoch, so parameters, optimiser
-moments and the epoch are all there is to save.
+Random streams are keyed by (seed, epoch, block) and the schedule by the epoch, so parameters, what the
+optimiser remembers, the parameters that drew the batch in use, and a few numbers are all there is to save.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError, StoreError
@@ -19,26 +21,62 @@ from dsmsim.networks import Fields, build_fields
 from dsmsim.parallel import World
 from dsmsim.store import Checkpoint
 from dsmsim.system import InitialState, System, build_initial, build_system
-from dsmsim.training.optimizers import build_optimizer
+from dsmsim.training.build import build_optimizer
+from dsmsim.training.optimizers import Optimizer
+from dsmsim.training.reuse import BatchSource
+from dsmsim.training.step import StepReport
+
+SMOOTHING = 0.9  # memory of the smoothed loss: ten epochs
+PATIENCE = 10  # epochs in a row that the smoothed loss must be below the target
 
 
 @dataclass
 class TrainState:
-    """What training changes: fields, optimiser, epochs done, and seconds spent, earlier sessions included."""
+    """What training changes.
+
+    Attributes:
+        system, initial: the problem; they do not change.
+        fields: the networks.
+        optimizer: with what it remembers.
+        batches: with the batch in use.
+        epoch: epochs done.
+        seconds: spent, earlier sessions included.
+        slice_losses: mean losses of the slices of time in the last epoch; empty before the first.
+        smoothed_loss: exponentially smoothed; infinite before the first epoch.
+        below: epochs in a row at whose end the smoothed loss was below the target.
+    """
 
     system: System
     initial: InitialState
     fields: Fields
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
+    batches: BatchSource = field(default_factory=BatchSource)
     epoch: int = 0
     seconds: float = 0.0
+    slice_losses: tuple[float, ...] = ()
+    smoothed_loss: float = float("inf")
+    below: int = 0
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Parameters as `model/NAME`, optimiser moments as `optimizer/NAME/KEY`."""
-        found = {f"model/{name}": _array(p) for name, p in self.fields.named_parameters()}
-        for name, parameter in self.fields.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                found[f"optimizer/{name}/{key}"] = _array(value)
+    def advance(self, report: StepReport, target: float | None) -> None:
+        """An epoch is done."""
+        before = self.smoothed_loss if math.isfinite(self.smoothed_loss) else report.loss
+        self.epoch += 1
+        self.slice_losses = report.slices
+        self.smoothed_loss = SMOOTHING * before + (1.0 - SMOOTHING) * report.loss
+        self.below = self.below + 1 if target is not None and self.smoothed_loss < target else 0
+
+    def reached(self, target: float | None) -> bool:
+        """Whether the smoothed loss has been below the target for long enough."""
+        return target is not None and self.smoothed_loss < target and self.below >= PATIENCE
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Parameters as `model/NAME`, the optimiser's `optimizer/...`, `batches/...`, and `training/...`."""
+        found = {f"model/{name}": p.detach().cpu().numpy() for name, p in self.fields.named_parameters()}
+        found |= {f"optimizer/{name}": value for name, value in self.optimizer.arrays().items()}
+        found |= {f"batches/{name}": value for name, value in self.batches.arrays().items()}
+        found["training/slice_losses"] = np.asarray(self.slice_losses, dtype=np.float64)
+        found["training/smoothed_loss"] = np.asarray(self.smoothed_loss)
+        found["training/below"] = np.asarray(self.below)
         return found
 
     @torch.no_grad()
@@ -49,30 +87,22 @@ class TrainState:
             StoreError: if the checkpoint holds other parameters than the input describes.
         """
         parameters = dict(self.fields.named_parameters())
-        for key in checkpoint.arrays:
-            name = key.removeprefix("model/")
-            if name != key and name not in parameters:
+        model = _below(checkpoint.arrays, "model/")
+        for name in model:
+            if name not in parameters:
                 raise StoreError(f"{checkpoint.path}: holds a parameter {name} that the input does not have")
-        moments: dict[str, dict[str, Tensor]] = {name: {} for name in parameters}
         for name, parameter in parameters.items():
-            values = checkpoint.arrays.get(f"model/{name}")
+            values = model.get(name)
             if values is None or values.shape != tuple(parameter.shape):
                 raise StoreError(f"{checkpoint.path}: no parameter {name} of shape {tuple(parameter.shape)}")
             parameter.copy_(torch.as_tensor(values, dtype=parameter.dtype))
-        for key, values in checkpoint.arrays.items():
-            if key.startswith("optimizer/"):
-                name, _, entry = key.removeprefix("optimizer/").rpartition("/")
-                # a copy, because the optimiser works in place and the checkpoint stays what it is
-                moments[name][entry] = torch.tensor(values)
-        for name, parameter in parameters.items():
-            if moments[name]:
-                self.optimizer.state[parameter] = {
-                    # the step counter stays on the CPU, everything else lies beside the parameter
-                    key: value if value.ndim == 0 else value.to(parameter.device, parameter.dtype)
-                    for key, value in moments[name].items()
-                }
+        self.optimizer.load(_below(checkpoint.arrays, "optimizer/"))
+        self.batches.load(_below(checkpoint.arrays, "batches/"))
         self.epoch = checkpoint.epoch
         self.seconds = float(checkpoint.attributes.get("seconds", 0.0))
+        self.slice_losses = tuple(checkpoint.arrays["training/slice_losses"].tolist())
+        self.smoothed_loss = float(checkpoint.arrays["training/smoothed_loss"])
+        self.below = int(checkpoint.arrays["training/below"])
 
 
 def new_state(config: Config, world: World) -> TrainState:
@@ -81,7 +111,11 @@ def new_state(config: Config, world: World) -> TrainState:
     fields = build_fields(config, system, initial).to(world.device)
     for parameter in fields.parameters():
         world.broadcast_(parameter.data)
-    return TrainState(system, initial, fields, build_optimizer(fields, config.train))
+    return TrainState(system, initial, fields, build_optimizer(config, fields, system))
+
+
+def _below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 
 def check_same_problem(config: Config, checkpoint: Checkpoint) -> None:
@@ -104,7 +138,3 @@ def check_same_problem(config: Config, checkpoint: Checkpoint) -> None:
             "restore [system], [initial] and time.end, or start a new run with --out",
             key="system",
         )
-
-
-def _array(value: Any) -> np.ndarray:
-    return np.asarray(value.detach().cpu().numpy() if isinstance(value, Tensor) else value)

@@ -1,7 +1,9 @@
-"""One optimiser step of deep stochastic mechanics, on any number of ranks.
+"""The loss of deep stochastic mechanics on one batch and its gradient, on any number of ranks.
 
 Every rank takes the gradient of its own sums divided by the GLOBAL counts; one all-reduce of a single flat
 vector then yields the gradient, the parts of the loss and the verdict on finiteness, the same on every rank.
+
+Shapes: P points, n coordinates, M slices of time.
 """
 
 from __future__ import annotations
@@ -11,23 +13,35 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dsmsim.config import Config
-from dsmsim.config.plan import RESIDUAL_CHUNK
+from dsmsim.config import TrainTable
 from dsmsim.networks import Fields
 from dsmsim.parallel import World
-from dsmsim.residuals import initial_loss, residual_loss
-from dsmsim.system import System
+from dsmsim.residuals import PointLoss, initial_loss
+from dsmsim.training.batch import Batch
+from dsmsim.training.engines import GradientFunction
+
+CHUNK = 4096  # points whose slices are sorted out at a time
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """Loss parts (dimensionless) and gradient norm of one epoch, over all ranks."""
+    """Loss parts (dimensionless) and gradient norm of one batch, over all ranks.
+
+    Attributes:
+        loss: alpha score + beta newton + gamma initial, every point with the same weight.
+        score, newton, initial: the parts.
+        gradient_norm: of the gradient of `weighted`.
+        weighted: the loss with the weights of the points; what is minimised.
+        slices: alpha score + beta newton of each slice of time, its mean: M numbers.
+    """
 
     loss: float
     score: float
     newton: float
     initial: float
     gradient_norm: float
+    weighted: float = 0.0
+    slices: tuple[float, ...] = ()
 
     @property
     def finite(self) -> bool:
@@ -35,45 +49,85 @@ class StepReport:
         return bool(torch.isfinite(torch.tensor([self.loss, self.gradient_norm])).all())
 
 
-def loss_and_gradient(
-    config: Config, system: System, fields: Fields, x: Tensor, t: Tensor, x0: Tensor, world: World
-) -> StepReport:
-    """Leave the global gradient in the parameters' `.grad` and return the global loss.
+@dataclass(frozen=True)
+class Objective:
+    """The loss of one batch over all ranks, at whatever parameters the fields have.
 
-    Args:
-        x, t: (P, n), (P, 1) residual points of this rank.
-        x0: (B, n) initial positions of this rank, for the initial-condition loss.
+    Attributes:
+        train: the weights of the parts and the global counts.
+        fields: what is differentiated.
+        gradient: the engine.
+        batch: this rank's points.
+        world: all ranks.
+        slice_weights: (M,) weights of the points by slice of time.
     """
-    train = config.train
-    numbers = train.points * system.coordinates
-    starts = train.trajectories * system.coordinates
-    parameters = list(fields.parameters())
-    for parameter in parameters:
-        parameter.grad = None
-    parts = x.new_zeros(3)
-    for xs, ts in zip(torch.split(x, RESIDUAL_CHUNK), torch.split(t, RESIDUAL_CHUNK), strict=True):
-        if len(xs) == 0:
-            continue
-        sums = residual_loss(fields, system, xs, ts, train.form)
-        score, newton = sums.score / numbers, sums.newton / numbers
-        torch.autograd.backward(train.alpha * score + train.beta * newton)
-        parts[0] += score.detach()
-        parts[1] += newton.detach()
-    if not fields.exact_initial and len(x0):
-        initial = initial_loss(fields, x0) / starts
-        torch.autograd.backward(train.gamma * initial)
-        parts[2] = initial.detach()
 
+    train: TrainTable
+    fields: Fields
+    gradient: GradientFunction
+    batch: Batch
+    world: World
+    slice_weights: Tensor
+
+    @property
+    def numbers(self) -> int:
+        """Squared residuals of either equation over all ranks and points."""
+        return self.train.points * self.fields.numbers_per_point()
+
+    def report(self, points: PointLoss, initial: Tensor, gradient: Tensor) -> tuple[StepReport, Tensor]:
+        """Add up over the ranks.
+
+        Args:
+            points: of this rank's batch.
+            initial: this rank's share of the initial loss, a mean over all ranks' starts.
+            gradient: (parameters,) this rank's share of the gradient of the weighted loss.
+
+        Returns:
+            The report, and the whole gradient; both the same on every rank.
+        """
+        train, slices = self.train, len(self.slice_weights)
+        both = train.alpha * points.score + train.beta * points.newton
+        # a product, not an index_add: the sum has the same order on every device and in every run
+        numbers, of_slices = torch.arange(slices, device=both.device), both.new_zeros(slices)
+        for losses, places in zip(both.split(CHUNK), self.batch.slices.split(CHUNK), strict=True):
+            of_slices += (numbers[:, None] == places).to(both.dtype) @ losses
+        sums = torch.stack([points.score.sum(), points.newton.sum()])
+        flat = self.world.sum_(torch.cat([gradient, sums / self.numbers, initial.reshape(1), of_slices]))
+        size = len(gradient)
+        score, newton, start = flat[size : size + 3].tolist()
+        of_slices = flat[size + 3 :] / self.numbers
+        norm = float(torch.linalg.vector_norm(flat[:size]))
+        weighted = float((self.slice_weights * of_slices).sum()) + train.gamma * start
+        loss = train.alpha * score + train.beta * newton + train.gamma * start
+        means = tuple((slices * of_slices).tolist())
+        return StepReport(loss, score, newton, start, norm, weighted, means), flat[:size]
+
+    def loss_and_gradient(self) -> StepReport:
+        """Leave the global gradient of the weighted loss in the parameters' `.grad`; the global loss."""
+        train, batch = self.train, self.batch
+        parameters = list(self.fields.parameters())
+        for parameter in parameters:
+            parameter.grad = None
+        weights = self.slice_weights[batch.slices] / self.numbers
+        points = self.gradient(batch, train.alpha * weights, train.beta * weights)
+        initial = batch.x.new_zeros(())
+        if not self.fields.exact_initial and len(batch.x0):
+            mean = initial_loss(self.fields, batch.x0) / (train.trajectories * batch.x0.shape[1])
+            torch.autograd.backward(train.gamma * mean)
+            initial = mean.detach()
+        report, gradient = self.report(points, initial, flat_gradient(parameters))
+        offset = 0
+        for parameter in parameters:
+            share = gradient[offset : offset + parameter.numel()]
+            parameter.grad = share.view_as(parameter).clone()
+            offset += parameter.numel()
+        return report
+
+
+def flat_gradient(parameters: list[torch.nn.Parameter]) -> Tensor:
+    """All gradients in one vector, zeros where there is none."""
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    flat = world.sum_(torch.cat([*(g.reshape(-1) for g in gradients), parts]))
-    offset = 0
-    for parameter in parameters:
-        parameter.grad = flat[offset : offset + parameter.numel()].view_as(parameter).clone()
-        offset += parameter.numel()
-    score_sum, newton_sum, initial_sum = flat[offset:].tolist()
-    norm = float(torch.linalg.vector_norm(flat[:offset]))
-    loss = train.alpha * score_sum + train.beta * newton_sum + train.gamma * initial_sum
-    return StepReport(loss, score_sum, newton_sum, initial_sum, norm)
+    return torch.cat([gradient.reshape(-1) for gradient in gradients])
 
 
 def clip_gradient(fields: Fields, norm: float, largest: float) -> None:

@@ -12,19 +12,19 @@ from dsmsim.system import build_initial, build_system
 
 
 def trained_fields(stored: StoredResults) -> tuple[Config, Fields]:
-    """The input and the trained (u, v) of a run.
+    """The input and the trained fields of a run.
 
     Raises:
         StoreError: the file holds no networks, or others than its own input describes.
     """
     config = stored_config(stored.attributes)
-    if config is None or "model/u" not in stored.results or "model/v" not in stored.results:
+    if config is None or not any(name.startswith("model/") for name in stored.results):
         raise StoreError("the results hold no networks: a baseline wrote them, not `dsmsim run`")
     fields = build_fields(config, build_system(config), build_initial(config))
     with torch.no_grad():
-        for name in ("u", "v"):
-            arrays = stored.results[f"model/{name}"]
-            for key, parameter in getattr(fields, name).named_parameters():
+        for name, network in fields.networks().items():
+            arrays = stored.results.get(f"model/{name}", {})
+            for key, parameter in network.named_parameters():
                 values = arrays.get(key.replace(".", "/"))
                 if values is None or values.shape != tuple(parameter.shape):
                     raise StoreError(f"model/{name} of the results holds no {key} of the input's shape")

@@ -149,7 +149,7 @@ def test_floor_of_an_absolute_error() -> None:
     config = moving_gaussian(mean=0.0, phase=0.0)
     errors = compare(sampled_results(config, 1000, 2, np.random.default_rng(2)), exact_results(config))
     variance = exact_results(config)["observables"]["variance"]
-    assert errors["E_m_abs_floor"] == pytest.approx(np.sqrt(variance.mean() / 500), rel=1e-9)
+    assert errors["E_m_abs_floor"] == pytest.approx(np.sqrt(variance.mean() / 500), rel=0.05)
     assert "E_m_floor" not in errors
 
 

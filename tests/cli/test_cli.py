@@ -180,16 +180,22 @@ def squeezed(text: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"network.tensor": {"rank": 2}}, {"network.kind": "equivariant", "network.blocks": 2}],
-    ids=["mlp", "tt", "equivariant"],
+    [
+        {"network.kind": "mlp"},
+        {"network.kind": "mlp", "network.tensor": {"rank": 2}},
+        {"network.kind": "equivariant", "network.blocks": 2},
+        {"network.kind": "potential"},
+    ],
+    ids=["mlp", "tt", "equivariant", "potential"],
 )
 def test_check_prints_parameters_and_files(changes: dict[str, Any], tmp_path: Path) -> None:
     file = write_input(tmp_path / "input.toml", changes)
     outcome = call("check", file, "--ranks", 3, "--out", tmp_path / "there")
     assert (outcome.code, outcome.err) == (0, "")
     lines = squeezed(outcome.out)
-    count = sum(p.numel() for p in new_state(tiny_config(changes), World()).fields.parameters())
-    assert f"parameters of u and v {count:,}" in lines
+    fields = new_state(tiny_config(changes), World()).fields
+    count = sum(p.numel() for p in fields.parameters())
+    assert f"parameters of {' and '.join(fields.networks())} {count:,}" in lines
     assert "Plan for 3 ranks" in lines
     assert "trajectories per rank 4" in lines
     assert f"Files in {tmp_path / 'there'}" in lines

@@ -20,6 +20,8 @@ GAUSSIAN = {"kind": "gaussian", "variance": 0.1}
 PRODUCT = {"kind": "product", "amplitude": "exp(-x**2)", "range": [-3.0, 3.0]}
 LIST3 = [1.0, 1.0, 1.0]
 BATCH = {"trajectories": 64, "points": 1024, "block": 16}
+POTENTIAL = {"kind": "potential"}
+MANY = two_bosons()["system"] | {"particles": 10**4, "dimensions": 3}
 
 
 def tensor(**keys: Any) -> dict[str, Any]:
@@ -29,6 +31,7 @@ def tensor(**keys: Any) -> dict[str, Any]:
 
 # what is given in the inputs below wins; the messages that quote a default quote these
 DEFAULT = parse_config(two_bosons(), environment=False)
+SOAP = parse_config(two_bosons() | {"train": {"optimizer": "soap"}}, environment=False)
 
 # (changes of the two-boson input, key that is named, words of the rule, words of the fix)
 CASES: list[tuple[dict[str, Any], str, str, str]] = [
@@ -89,7 +92,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"network.kind": "resnet"}, "network.kind", '"equivariant"', 'kind = "mlp"'),
     ({"network.frame": "co-moving"}, "network.frame", '"lab", "comoving"', 'did you mean "comoving"?'),
     ({"train.optimizer": "sgd"}, 'train.optimizer = "sgd"', '"adam"', "write e.g. optimizer ="),
-    ({"train.divergence": "estimate"}, "train.divergence", 'must be "exact"', 'divergence = "exact"'),
+    ({"train.divergence": "estimate"}, "train.divergence", "must be one of", 'divergence = "exact"'),
     ({"train.precision": "float46"}, "train.precision", "must be one of", 'did you mean "float64"?'),
     ({"system.dimensions": 4}, "system.dimensions = 4", "must be one of 1, 2, 3", "dimensions = 1"),
     ({"system.dimensions": True}, "system.dimensions = true", "must be one of 1, 2, 3", "dimensions = 1"),
@@ -386,10 +389,10 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
         "warmup = 2",
     ),
     (
-        {"train.epochs": DEFAULT.train.warmup},
-        f"train.warmup = {DEFAULT.train.warmup} (the default)",
-        f"less than train.epochs = {DEFAULT.train.warmup}",
-        f"warmup = {DEFAULT.train.warmup // 10}",
+        {"train": {"optimizer": "soap", "epochs": SOAP.train.warmup}},
+        f"train.warmup = {SOAP.train.warmup} (the default)",
+        f"less than train.epochs = {SOAP.train.warmup}",
+        f"warmup = {SOAP.train.warmup // 10}",
     ),
     (
         {"evaluation": {"samples": 15, "trials": 10}},
@@ -402,6 +405,97 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
         "output.trajectories = 50000",
         "at most",
         "40000 or less",
+    ),
+    # networks, engines and optimisers that do not go together
+    (
+        {"network": POTENTIAL | {"initial": "learned"}},
+        'network.initial = "learned"',
+        'must be "exact" with network.kind = "potential"',
+        'initial = "exact"',
+    ),
+    (
+        {"network": POTENTIAL | {"frame": "comoving"}},
+        'network.frame = "comoving"',
+        'must be "lab" with network.kind = "potential"',
+        'frame = "lab"',
+    ),
+    (
+        {"network": POTENTIAL, "train": BATCH | {"block": 1}},
+        "train.block = 1",
+        'at least 2 with network.kind = "potential"',
+        "write block = 2",
+    ),
+    (
+        {"network": POTENTIAL, "train": BATCH | {"block": 1, "trajectories": 7, "points": 7}},
+        "train.block = 1",
+        "variances among a block's trajectories",
+        "write block = 7",
+    ),
+    (
+        {"network": POTENTIAL, "train": BATCH | {"block": 1, "trajectories": 1}},
+        "train.block = 1",
+        "variances among a block's trajectories",
+        "trajectories = 2 and block = 2",
+    ),
+    (
+        {"network": POTENTIAL, "train.engine": "torch_func"},
+        'train.engine = "torch_func"',
+        "has an engine of its own",
+        'engine = "auto"',
+    ),
+    (
+        {"network": POTENTIAL, "train.engine": "fused"},
+        'train.engine = "fused"',
+        'needs network.kind = "mlp", but it is "potential"',
+        'engine = "auto"',
+    ),
+    (
+        {"network.kind": "equivariant", "train.engine": "fused"},
+        'train.engine = "fused"',
+        'needs network.kind = "mlp", but it is "equivariant"',
+        'kind = "mlp"',
+    ),
+    (
+        {"network.kind": "mlp", "train": {"engine": "fused", "divergence": "hutchinson"}},
+        'train.engine = "fused"',
+        'needs train.divergence = "exact"',
+        'divergence = "exact"',
+    ),
+    (
+        {"network.kind": "mlp", "train": {"engine": "fused", "optimizer": "gauss_newton"}},
+        'train.engine = "fused"',
+        'must not be "fused" with train.optimizer = "gauss_newton"',
+        'engine = "auto"',
+    ),
+    (
+        {"network": POTENTIAL, "train.divergence": "hutchinson"},
+        'train.divergence = "hutchinson"',
+        'must be "exact" with network.kind = "potential"',
+        'divergence = "exact"',
+    ),
+    (
+        {"network.kind": "mlp", "train": {"divergence": "hutchinson", "optimizer": "gauss_newton"}},
+        'train.divergence = "hutchinson"',
+        'must be "exact" with train.optimizer = "gauss_newton"',
+        'optimizer = "soap"',
+    ),
+    (
+        {"network.kind": "mlp", "train": {"divergence": "hutchinson", "optimizer": "lbfgs"}},
+        'train.divergence = "hutchinson"',
+        'must be "exact" with train.optimizer = "lbfgs"',
+        'divergence = "exact"',
+    ),
+    (
+        {"evaluation": {"samples": 30, "trials": 10, "draws": "antithetic"}},
+        "evaluation.samples = 30",
+        "a multiple of 20, twice evaluation.trials",
+        "20 or 40",
+    ),
+    (
+        {"evaluation": {"samples": 1000, "draws": "sobol"}, "system": MANY},
+        'evaluation.draws = "sobol"',
+        "at most 21201 coordinates",
+        'draws = "antithetic"',
     ),
     # the installation and the machine
     ({"compare.with": ["close_form"]}, "compare.with", "is not installed", 'did you mean "closed_form"?'),
@@ -500,9 +594,10 @@ def test_the_value_that_is_proposed_fits(changes: dict[str, Any], monkeypatch: p
 
 
 def test_memory_counts_every_host_and_only_where_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "physical_memory", lambda: 8 * 10**8)
+    monkeypatch.setattr(environment, "physical_memory", lambda: 3 * 10**9)
     sizes = {"kind": "mlp", "width": 64, "blocks": 1}
-    data = _build({"network": sizes, "train": BATCH | {"points": 32 * 10**6, "precision": "float32"}})
+    numbers = {"precision": "float32", "optimizer": "soap", "engine": "torch_func"}
+    data = _build({"network": sizes, "train": BATCH | {"points": 32 * 10**6} | numbers})
     with pytest.raises(ConfigError, match=r"train\.points"):
         parse_config(data)
     assert parse_config(data, hosts=4) == parse_config(data, environment=False)

@@ -37,17 +37,27 @@ def test_defaults_of_the_contract() -> None:
     assert config.system.dimensions == 1
     assert config.initial.kind == "trap_ground_state"
     assert (config.time.steps, config.time.save) == (32, 101)
-    assert (config.network.kind, config.network.width, config.network.blocks) == ("mlp", 48, 1)
+    assert (config.network.kind, config.network.width, config.network.blocks) == ("potential", 20, 1)
     assert (config.network.initial, config.network.frame) == ("exact", "lab")
     assert config.network.tensor is None
     assert (config.sampler.scheme, config.sampler.nu) == ("heun", 1.0)
     train = config.train
-    assert (train.epochs, train.trajectories, train.points, train.block) == (1000, 32, 1024, 8)
-    assert (train.learning_rate, train.warmup, train.clip) == (1e-2, 50, 1.0)
-    assert (config.evaluation.samples, config.evaluation.trials, config.evaluation.bins) == (40000, 10, 80)
+    assert (train.epochs, train.trajectories, train.points, train.block) == (100, 64, 1024, 32)
+    assert (train.optimizer, train.learning_rate, train.warmup) == ("gauss_newton", 1.0, 0)
+    assert (config.evaluation.samples, config.evaluation.trials, config.evaluation.bins) == (40960, 10, 80)
     assert config.compare.with_ == "auto"
     assert config.output.cadence == CheckpointCadence("seconds", 300.0)
     assert (config.run.timeout_seconds, config.run.time_limit_seconds) == (300.0, None)
+
+
+def test_defaults_follow_the_network_and_the_optimizer() -> None:
+    train = parse_config(changed(two_bosons(), "network", {"kind": "mlp"})).train
+    assert (train.optimizer, train.epochs, train.learning_rate) == ("soap", 1000, 1e-2)
+    chosen = changed(changed(two_bosons(), "network", {"kind": "mlp"}), "train", {"optimizer": "adam"})
+    train = parse_config(chosen).train
+    assert (train.optimizer, train.epochs, train.learning_rate) == ("adam", 4000, 3e-3)
+    given = changed(two_bosons(), "train", {"optimizer": "soap", "epochs": 7, "warmup": 2})
+    assert (parse_config(given).train.epochs, parse_config(given).train.block) == (7, 8)
 
 
 @pytest.mark.parametrize("make", [two_bosons, every_table])
@@ -81,7 +91,7 @@ def test_physics_hash_knows_physics_only() -> None:
         ("seed", 5),
         ("title", "x"),
         ("time.steps", 8),
-        ("network.frame", "comoving"),
+        ("network", {"kind": "mlp", "frame": "comoving"}),
         ("train", {"epochs": 100, "warmup": 5}),
         ("baselines", {"memory": "1 GB", "fock": {"cutoff": 30}}),
     ):

@@ -16,7 +16,7 @@ def make_config(
     tables: dict[str, Any] = {
         "system": {"particles": 1, "hbar": 0.3, "mass": 0.7} | system,
         "time": {"end": 1.5},
-        "network": {"width": 8} | (network or {}),
+        "network": {"kind": "mlp", "width": 8} | (network or {}),
         "train": {"precision": "float64"},
     }
     return parse_config(tables | ({} if initial is None else {"initial": initial}))

@@ -1,4 +1,4 @@
-"""The losses as sums and counts."""
+"""The losses, point by point."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from network_fields import fields_of, points
 from residual_cases import exact_fields, make_config, network_config
 from torch import Tensor, nn
 
-from dsmsim.networks import Fields, natural_frame
+from dsmsim.networks import VelocityFields, natural_frame
 from dsmsim.residuals import initial_loss, nelson_residuals, residual_loss
 from dsmsim.residuals.nelson import Form
 from dsmsim.system import build_initial, build_system
@@ -18,18 +18,18 @@ FORMS: list[Form] = ["gradient", "convective"]
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("frame", ["lab", "comoving"])
-def test_sums_are_those_of_the_residuals(form: Form, frame: str) -> None:
+def test_squares_are_those_of_the_residuals(form: Form, frame: str) -> None:
     config = network_config(2, 1, frame=frame)
     system, fields = build_system(config), fields_of(config)
     x, t = points(config, 6)
-    sums = residual_loss(fields, system, x, t, form)
+    squares = residual_loss(fields, system, form)(x, t)
     unit = fields.frame.acceleration(t)
     for residual, found in zip(
-        nelson_residuals(fields, system, x, t, form), (sums.score, sums.newton), strict=True
+        nelson_residuals(fields, system, x, t, form), (squares.score, squares.newton), strict=True
     ):
-        assert found.shape == ()
-        torch.testing.assert_close(found, (residual / unit).square().sum(), rtol=1e-13, atol=0.0)
-    assert sums.count == 6 * 2
+        assert found.shape == (6,)
+        torch.testing.assert_close(found, (residual / unit).square().sum(-1), rtol=1e-13, atol=0.0)
+    assert fields.numbers_per_point() == 2
 
 
 @pytest.mark.parametrize("frame", ["lab", "comoving"])
@@ -38,21 +38,18 @@ def test_chunks_add_up(frame: str) -> None:
     config = network_config(3, 1, kind="equivariant", frame=frame)
     system, fields = build_system(config), fields_of(config)
     x, t = points(config, 12)
-    whole = residual_loss(fields, system, x, t, "gradient")
-    (whole.score + whole.newton).backward()
+    squares = residual_loss(fields, system, "gradient")
+    whole = squares(x, t)
+    (whole.score + whole.newton).sum().backward()
     expected = [p.grad.clone() for p in fields.parameters() if p.grad is not None]
     assert len(expected) == len(list(fields.parameters()))
     fields.zero_grad()
-    chunks = [
-        residual_loss(fields, system, a, b, "gradient")
-        for a, b in zip(x.split([5, 0, 1, 6]), t.split([5, 0, 1, 6]), strict=True)
-    ]
-    assert sum(chunk.count for chunk in chunks) == whole.count == 36
+    chunks = [squares(a, b) for a, b in zip(x.split([5, 0, 1, 6]), t.split([5, 0, 1, 6]), strict=True)]
     for name in ("score", "newton"):
-        parts = sum(getattr(chunk, name) for chunk in chunks)
-        torch.testing.assert_close(parts, getattr(whole, name), rtol=1e-12, atol=0.0)
+        parts = torch.cat([getattr(chunk, name) for chunk in chunks])
+        torch.testing.assert_close(parts, getattr(whole, name), rtol=1e-12, atol=1e-14)
     for chunk in chunks:
-        (chunk.score + chunk.newton).backward()
+        (chunk.score + chunk.newton).sum().backward()
     for parameter, gradient in zip(fields.parameters(), expected, strict=True):
         torch.testing.assert_close(
             parameter.grad, gradient, rtol=1e-10, atol=1e-12 * gradient.abs().max().item()
@@ -81,20 +78,20 @@ class _Exact(nn.Module):
         return self.scale * value / self.frame.velocity
 
 
-def exact_learned(scale_u: float = 1.0, scale_v: float = 1.0) -> Fields:
+def exact_learned(scale_u: float = 1.0, scale_v: float = 1.0) -> VelocityFields:
     """Learned fields that equal the exact ones, times two factors."""
     config = make_config(*EXACT)
     nets = _Exact("u", scale_u), _Exact("v", scale_v)
-    return Fields(*nets, build_initial(config), nets[0].frame, exact_initial=False)
+    return VelocityFields(*nets, build_initial(config), nets[0].frame, exact_initial=False)
 
 
 def test_every_loss_vanishes_for_the_exact_solution() -> None:
     config = make_config(*EXACT)
     x, t = points(config, 50)
     fields = exact_learned()
-    sums = residual_loss(fields, build_system(config), x, t, "gradient")
-    assert sums.score.item() < 1e-24
-    assert sums.newton.item() < 1e-24
+    squares = residual_loss(fields, build_system(config), "gradient")(x, t)
+    assert squares.score.sum().item() < 1e-24
+    assert squares.newton.sum().item() < 1e-24
     assert initial_loss(fields, x).item() < 1e-24
 
 
@@ -131,5 +128,5 @@ def test_loss_is_of_order_one_before_training() -> None:
         trap = {"kind": "harmonic", "omega": 1.0, "quench": {"omega": {"to": 2.0}}}
         config = make_config({"particles": 2, "hbar": hbar, "trap": trap})
         x, t = points(config, 200, spread=1.0)
-        sums = residual_loss(fields_of(config), build_system(config), x, t, "gradient")
-        assert 0.01 < (sums.score + sums.newton).item() / sums.count < 100.0
+        score, newton = residual_loss(fields_of(config), build_system(config), "gradient")(x, t)
+        assert 0.01 < (score + newton).mean().item() / 2 < 100.0

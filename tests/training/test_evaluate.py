@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exact_fields import ExactFields, exact_form
 from ranks import run_ranks
 from tiny import tiny_config
-from torch import Tensor, nn
+from torch import Tensor
 
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError
-from dsmsim.networks import Fields, Frame
+from dsmsim.networks import Fields
 from dsmsim.parallel import World, random_stream
-from dsmsim.system import ClosedForm, closed_form
+from dsmsim.training import draws
 from dsmsim.training import evaluate as evaluation
 from dsmsim.training.evaluate import Evaluation, evaluate
 from dsmsim.training.state import TrainState, new_state
@@ -23,25 +24,14 @@ from dsmsim.training.state import TrainState, new_state
 SIGMAS = 5.0
 
 
+def plain_config(changes: dict[str, Any] | None = None) -> Config:
+    """The tiny input, sampled by Nelson's process with independent trajectories and nothing else."""
+    plain = {"nu": 1.0, "scheme": "heun", "draws": "independent", "control_variates": False}
+    return tiny_config({f"evaluation.{key}": value for key, value in plain.items()} | (changes or {}))
+
+
 def silent(done: int, total: int) -> None:
     """A progress that is not looked at."""
-
-
-class ExactFields(nn.Module):
-    """The closed form in the place of trained fields."""
-
-    def __init__(self, form: ClosedForm, frame: Frame) -> None:
-        super().__init__()
-        self.form, self.frame = form, frame
-
-    def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        return self.form.u(x, t), self.form.v(x, t)
-
-
-def exact_form(config: Config) -> ClosedForm:
-    form = closed_form(config)
-    assert form is not None
-    return form
 
 
 def run(config: Config, world: World | None = None) -> Evaluation:
@@ -52,7 +42,7 @@ def run(config: Config, world: World | None = None) -> Evaluation:
 @pytest.mark.parametrize("size", [2, 5, 8])
 def test_observables_do_not_depend_on_the_number_of_ranks(size: int) -> None:
     """Six blocks: even shares, uneven ones, and ranks that own none."""
-    config = tiny_config({"output.trajectories": 50})
+    config = plain_config({"output.trajectories": 50})
     alone = run(config)
     for rank, result in enumerate(run_ranks(size, lambda world: run(config, world))):
         for group in ("observables", "density"):
@@ -60,7 +50,10 @@ def test_observables_do_not_depend_on_the_number_of_ranks(size: int) -> None:
             assert found.keys() == expected.keys()
             for name, value in expected.items():
                 np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
-        assert result.sums.samples == 240
+        assert result.sums.samples == result.sums.units == 240
+        for key, value in alone.facts.items():
+            same = result.facts[key] == value
+            assert same or result.facts[key] == pytest.approx(value, rel=1e-9), key
         assert result.sums.field_errors() == pytest.approx(alone.sums.field_errors(), rel=1e-10)
         for check, same in zip(result.checks, alone.checks, strict=True):
             assert (check.name, check.passed) == (same.name, same.passed)
@@ -76,8 +69,8 @@ def test_observables_do_not_depend_on_the_number_of_ranks(size: int) -> None:
 @pytest.mark.parametrize("size", [1, 3])
 def test_stored_trajectories(block: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first ones, trial by trial and block by block; they start where the streams of the blocks say."""
-    monkeypatch.setattr(evaluation, "SAMPLE_BLOCK", block)
-    config = tiny_config({"output.trajectories": 70})
+    monkeypatch.setattr(draws, "SAMPLE_BLOCK", block)
+    config = plain_config({"output.trajectories": 70})
     result = run_ranks(size, lambda world: run(config, world))[0]
     assert result.positions is not None
     assert result.positions.shape == (5, 70, 2)
@@ -99,24 +92,24 @@ def test_stored_trajectories(block: int, size: int, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_trajectories_unless_asked_for() -> None:
-    assert run(tiny_config()).positions is None
+    assert run(plain_config()).positions is None
 
 
 def test_saved_times_are_those_of_the_input() -> None:
     """An uneven list without 0: the state at a saved time does not depend on which others are saved."""
-    config = tiny_config({"time.save": [0.25, 0.7, 1.0], "output.trajectories": 10})
+    config = plain_config({"time.save": [0.25, 0.7, 1.0], "output.trajectories": 10})
     result = run(config)
     assert result.positions is not None
     assert result.positions.shape == (3, 10, 2)
     assert result.sums.observables()["time"].tolist() == [0.25, 0.7, 1.0]
-    fewer = run(tiny_config({"time.save": [0.25, 1.0], "output.trajectories": 10}))
+    fewer = run(plain_config({"time.save": [0.25, 1.0], "output.trajectories": 10}))
     assert fewer.positions is not None
     assert np.array_equal(fewer.positions[0], result.positions[0])
     assert not np.array_equal(fewer.positions[1], result.positions[2])  # other steps, other noise
 
 
 def test_progress_counts_the_samples_of_this_rank() -> None:
-    config = tiny_config({"evaluation.samples": 240, "evaluation.trials": 4})
+    config = plain_config({"evaluation.samples": 240, "evaluation.trials": 4})
     told: list[list[tuple[int, int]]] = [[], []]
 
     def work(world: World) -> None:
@@ -142,7 +135,7 @@ EXACT: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def exact_run() -> tuple[Config, Evaluation]:
     """20,000 samples of the process of the closed-form velocities."""
-    config = tiny_config(EXACT)
+    config = plain_config(EXACT)
     state = new_state(config, World())
     fields: Any = ExactFields(exact_form(config), state.fields.frame)
     exact = TrainState(state.system, state.initial, fields, state.optimizer)
@@ -161,6 +154,13 @@ def test_exact_fields_give_the_exact_moments(exact_run: tuple[Config, Evaluation
     for name in ("mean", "variance", "covariance", "center_of_mass_mean", "center_of_mass_variance"):
         assert_within(found[name], found[f"{name}_stderr"], getattr(form, name)(found["time"]))
     assert_within(found["energy"], found["energy_stderr"], form.energy())
+    assert result.facts["effective_samples"] == pytest.approx(20000, rel=1e-3)
+    assert {key: result.facts[key] for key in ("draws", "nu", "scheme", "control_variates")} == {
+        "draws": "independent",
+        "nu": 1.0,
+        "scheme": "heun",
+        "control_variates": 0,
+    }
     # the bound means something: a percent or two of the variance would be seen
     assert np.max(found["variance_stderr"] / found["variance"]) < 0.02
     assert found["mean_by_trial"].shape == (4, 3, 2, 1)
@@ -191,7 +191,7 @@ def test_exact_fields_have_no_field_error_and_pass_every_check(exact_run: tuple[
 
 def test_wrong_fields_fail_the_checks() -> None:
     """The checks of the test before can fail: the same with v halved."""
-    config = tiny_config(EXACT)
+    config = plain_config(EXACT)
     state = new_state(config, World())
     form = exact_form(config)
 
@@ -213,7 +213,7 @@ def test_wrong_fields_fail_the_checks() -> None:
 
 @pytest.mark.parametrize("late", [False, True], ids=["in the pilot", "after the pilot"])
 def test_runaway_trajectories_are_a_divergence(late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny_config()
+    config = plain_config({"network.kind": "mlp"})
     state = new_state(config, World())
 
     def poisoned(fields: Fields) -> None:
@@ -221,8 +221,8 @@ def test_runaway_trajectories_are_a_divergence(late: bool, monkeypatch: pytest.M
             fields.v.output.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
 
     if late:
-        edges = evaluation.histogram_edges(config, state, World())
-        monkeypatch.setattr(evaluation, "histogram_edges", lambda *_: edges)
+        known = evaluation.pilot(evaluation.course_of(config, state), World())
+        monkeypatch.setattr(evaluation, "pilot", lambda *_: known)
     poisoned(state.fields)
     with pytest.raises(DivergedError, match=r"train\.epochs or time\.steps"):
         evaluate(config, state, World(), silent)

@@ -39,7 +39,7 @@ def errors(config: Config, state: TrainState) -> dict[str, float]:
     [("exact", ("E_m", "E_v", "E_u", "E_v_field")), ("learned", ("E_m", "E_u", "E_v_field"))],
 )
 def test_a_short_training_reduces_loss_and_errors(initial: str, better: tuple[str, ...]) -> None:
-    config = parse_config(OSCILLATOR | {"network": {"width": 16, "initial": initial}})
+    config = parse_config(OSCILLATOR | {"network": {"kind": "mlp", "width": 16, "initial": initial}})
     assert config.train.precision == "float32"
     state = new_state(config, World())
     before = errors(config, state)

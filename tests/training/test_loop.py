@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cases import config_of
 from ranks import run_ranks
-from tiny import tiny_config
 
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError, StoppedEarly
@@ -51,7 +51,7 @@ class Recorder:
 
 
 def start(changes: dict[str, Any]) -> tuple[Config, TrainState]:
-    config = tiny_config(changes)
+    config = config_of(changes)
     return config, new_state(config, World())
 
 
@@ -104,7 +104,7 @@ def test_checkpoints_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_checkpoint_that_is_due_on_one_rank_is_written_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clocks differ: here only the last rank's epochs take long, and rank 0 writes the file."""
-    config = tiny_config({"train.epochs": 4, "output.checkpoint_every": "1 s"})
+    config = config_of({"train.epochs": 4, "output.checkpoint_every": "1 s"})
     states = [new_state(config, World()) for _ in range(2)]
     clocks = [0.0, 0.0]
     turn: list[int] = []
@@ -156,7 +156,7 @@ def test_divergence_saves_the_last_good_state_and_leaves_it_untouched() -> None:
 
 
 def test_divergence_of_one_rank_is_that_of_all() -> None:
-    config = tiny_config()
+    config = config_of({})
     states = [new_state(config, World()) for _ in range(2)]
 
     def work(world: World) -> tuple[bool, int]:
@@ -205,7 +205,7 @@ def test_time_limit_stops() -> None:
 
 
 def test_all_ranks_stop_when_one_is_asked() -> None:
-    config = tiny_config()
+    config = config_of({})
     states = [new_state(config, World()) for _ in range(2)]
 
     def work(world: World) -> tuple[str, list[int]]:

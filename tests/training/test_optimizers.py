@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_config
+from cases import GAUSS_NEWTON, LBFGS, POTENTIAL, config_of, losses_of_training
 
 from dsmsim.config import TrainTable
 from dsmsim.parallel import World
-from dsmsim.training.optimizers import CORE_RATE, build_optimizer, learning_rate, set_learning_rate
+from dsmsim.training.optimizers import (
+    CORE_RATE,
+    FirstOrder,
+    build_torch_optimizer,
+    learning_rate,
+    set_learning_rate,
+)
 from dsmsim.training.state import TrainState, new_state
 
 TT = {"network.tensor": {"rank": 2}}
@@ -20,7 +26,7 @@ ADAM = {"train.optimizer": "adam"}
 
 
 def table(**values: Any) -> TrainTable:
-    return tiny_config({f"train.{name}": value for name, value in values.items()}).train
+    return config_of({f"train.{name}": value for name, value in values.items()}).train
 
 
 def rates(train: TrainTable) -> list[float]:
@@ -39,6 +45,15 @@ def test_cosine_schedule_falls_from_the_full_rate_towards_zero() -> None:
     assert found[2] == pytest.approx(0.2 * (1.0 + math.sqrt(0.5)), rel=1e-14)
     assert found[7] == pytest.approx(0.2 * (1.0 - math.cos(math.pi / 8)), rel=1e-12)
     assert all(later < earlier for earlier, later in itertools.pairwise(found))
+
+
+def test_exponential_schedule_falls_to_a_hundredth() -> None:
+    found = rates(table(epochs=8, warmup=0, learning_rate=0.4, schedule="exponential"))
+    assert found[0] == 0.4
+    assert found[4] == pytest.approx(0.04, rel=1e-14)
+    assert found[7] * found[1] == pytest.approx(0.004 * 0.4, rel=1e-13)
+    ratios = [later / earlier for earlier, later in itertools.pairwise(found)]
+    assert ratios == pytest.approx([0.01**0.125] * 7, rel=1e-13)
 
 
 def test_warm_up_is_linear_and_reaches_the_full_rate_in_its_last_epoch() -> None:
@@ -60,29 +75,31 @@ def cores_and_others(state: TrainState) -> tuple[list[torch.nn.Parameter], list[
 
 @pytest.mark.parametrize(("optimizer", "rate"), [("adam", CORE_RATE), ("soap", 1.0)])
 def test_cores_have_a_group_of_their_own_and_nothing_is_forgotten(optimizer: str, rate: float) -> None:
-    state = new_state(tiny_config(TT | {"train.optimizer": optimizer}), World())
+    state = new_state(config_of(TT | {"train.optimizer": optimizer}), World())
     cores, others = cores_and_others(state)
-    groups = state.optimizer.param_groups
+    assert isinstance(state.optimizer, FirstOrder)
+    groups = state.optimizer.torch.param_groups
     assert len(cores) == 8  # two networks, two hidden layers each, two cores a layer
     assert [[id(p) for p in group["params"]] for group in groups] == [
         [id(p) for p in others],
         [id(p) for p in cores],
     ]
-    set_learning_rate(state.optimizer, 0.01)
+    set_learning_rate(state.optimizer.torch, 0.01)
     assert [group["lr"] for group in groups] == [0.01, 0.01 * rate]
 
 
 def test_dense_networks_have_one_group() -> None:
-    state = new_state(tiny_config(), World())
-    set_learning_rate(state.optimizer, 0.01)
-    assert [group["lr"] for group in state.optimizer.param_groups] == [0.01]
+    state = new_state(config_of({}), World())
+    assert isinstance(state.optimizer, FirstOrder)
+    set_learning_rate(state.optimizer.torch, 0.01)
+    assert [group["lr"] for group in state.optimizer.torch.param_groups] == [0.01]
 
 
 def test_first_adam_step_has_the_length_of_the_learning_rate() -> None:
     """Adam's first step is lr * sign(gradient): the rate that a parameter really gets can be read off."""
-    config = tiny_config(TT | ADAM)
+    config = config_of(TT | ADAM)
     state = new_state(config, World())
-    optimizer = build_optimizer(state.fields, config.train)
+    optimizer = build_torch_optimizer(state.fields, config.train)
     cores, others = cores_and_others(state)
     before = {id(p): p.detach().clone() for p in [*cores, *others]}
     for parameter in [*cores, *others]:
@@ -93,3 +110,28 @@ def test_first_adam_step_has_the_length_of_the_learning_rate() -> None:
         for parameter in parameters:
             moved = before[id(parameter)] - parameter.detach()
             torch.testing.assert_close(moved, torch.full_like(moved, rate), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs", "level"),
+    [
+        (ADAM | {"train.learning_rate": 3e-3}, 100, 0.1),
+        ({}, 100, 0.06),
+        ({"train.schedule": "exponential"}, 100, 0.06),
+        (LBFGS, 5, 0.08),
+        (GAUSS_NEWTON, 20, 0.02),
+        (GAUSS_NEWTON | {"train.precision": "float32"}, 20, 0.02),
+        (GAUSS_NEWTON | POTENTIAL, 20, 0.01),
+        (GAUSS_NEWTON | {"network.initial": "learned"}, 20, 0.06),
+    ],
+    ids=[
+        *("adam", "soap", "soap exponential", "lbfgs", "gauss_newton", "gauss_newton 32"),
+        *("gauss_newton potential", "gauss_newton learned"),
+    ],
+)
+def test_every_optimiser_reaches_its_level_on_the_tiny_problem(
+    changes: dict[str, Any], epochs: int, level: float
+) -> None:
+    losses = losses_of_training(config_of(changes | {"train.epochs": epochs}))
+    assert losses[0] > 0.2
+    assert sum(losses[-4:]) / 4 < level

@@ -7,23 +7,38 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import tiny_config
+from cases import GAUSS_NEWTON, LBFGS, POTENTIAL, SILENT, TT, config_of
 
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError, StoreError
 from dsmsim.parallel import StopRequest, World
 from dsmsim.store import Checkpoint, load_checkpoint, save_checkpoint
+from dsmsim.training.build import build_optimizer
 from dsmsim.training.loop import Hooks, train
+from dsmsim.training.reuse import BatchSource
 from dsmsim.training.state import TrainState, check_same_problem, new_state
 
-TT = {"network.tensor": {"rank": 2}}
 ADAM = {"train.optimizer": "adam"}
-CASES = pytest.mark.parametrize(
+SINGLE = {"train.precision": "float32"}
+MOMENTS = pytest.mark.parametrize(
     "changes",
-    [{}, {"train.precision": "float32"}, TT, ADAM, ADAM | TT],
+    [{}, SINGLE, TT, ADAM, ADAM | TT],
     ids=["soap", "soap 32", "soap tt", "adam", "adam tt"],
 )
-SILENT = Hooks(lambda entry: None, lambda epoch, loss: None, lambda: None)
+# what is remembered beside the parameters, one by one and together
+REUSE = {"train.reuse": 5, "train.staleness": 0.05}
+CAUSAL = {"train.causal": 2.0}
+MEMORIES = [
+    *((name, changes, 24) for name, changes in {"soap": {}, "soap 32": SINGLE, "soap tt": TT}.items()),
+    *((name, changes, 24) for name, changes in {"adam": ADAM, "adam tt": ADAM | TT}.items()),
+    *((name, changes, 24) for name, changes in {"causal": CAUSAL, "reuse": REUSE | SINGLE}.items()),
+    ("causal reuse", CAUSAL | REUSE, 24),
+    ("lbfgs", LBFGS, 2),
+    ("lbfgs 32, causal reuse", LBFGS | SINGLE | CAUSAL | REUSE, 3),
+    ("gauss_newton", GAUSS_NEWTON, 6),
+    ("gauss_newton 32, causal reuse", GAUSS_NEWTON | SINGLE | CAUSAL | REUSE, 6),
+    ("gauss_newton potential", GAUSS_NEWTON | POTENTIAL, 6),
+]
 
 
 def trained(config: Config) -> TrainState:
@@ -47,9 +62,9 @@ def assert_identical(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) 
         assert value.tobytes() == right[name].tobytes(), name
 
 
-@CASES
+@MOMENTS
 def test_round_trip_through_a_file(changes: dict[str, Any], tmp_path: Path) -> None:
-    config = tiny_config(changes | {"train.epochs": 3})
+    config = config_of(changes | {"train.epochs": 3})
     state = trained(config)
     arrays = state.arrays()
     parameters = dict(state.fields.named_parameters())
@@ -61,7 +76,7 @@ def test_round_trip_through_a_file(changes: dict[str, Any], tmp_path: Path) -> N
     if config.train.optimizer == "soap":
         assert arrays["optimizer/u.input.weight/right_basis"].shape == (3, 3)
 
-    other = new_state(tiny_config(changes | {"seed": 99}), World())
+    other = new_state(config_of(changes | {"seed": 99}), World())
     name = "model/u.input.weight"
     assert not np.array_equal(other.arrays()[name], arrays[name])
     other.load(stored(state, config, tmp_path))
@@ -69,15 +84,19 @@ def test_round_trip_through_a_file(changes: dict[str, Any], tmp_path: Path) -> N
     assert_identical(other.arrays(), arrays)
 
 
-@CASES
-def test_training_goes_on_as_if_it_had_not_been_interrupted(changes: dict[str, Any], tmp_path: Path) -> None:
-    """Twelve epochs, a file, twelve more: without what the optimiser remembers these would differ."""
-    config = tiny_config(changes | {"train.epochs": 24})
+@pytest.mark.parametrize(
+    ("changes", "epochs"), [case[1:] for case in MEMORIES], ids=[case[0] for case in MEMORIES]
+)
+def test_training_goes_on_as_if_it_had_not_been_interrupted(
+    changes: dict[str, Any], epochs: int, tmp_path: Path
+) -> None:
+    """Half of the epochs, a file, the other half."""
+    config = config_of(changes | {"train.epochs": epochs})
     whole = new_state(config, World())
     saved: list[Checkpoint] = []
 
     def save(epoch: int, loss: float) -> None:
-        if epoch == 12:
+        if epoch == epochs // 2:
             saved.append(stored(whole, config, tmp_path))
 
     train(config, whole, World(), StopRequest(), Hooks(lambda entry: None, save, lambda: None))
@@ -86,24 +105,52 @@ def test_training_goes_on_as_if_it_had_not_been_interrupted(changes: dict[str, A
     continued.load(saved[0])
     train(config, continued, World(), StopRequest(), SILENT)
     assert_identical(continued.arrays(), whole.arrays())
-    assert_identical(saved[0].arrays, before)  # the optimiser works in place, but not on the checkpoint
+    assert_identical(saved[0].arrays, before)  # optimisers work in place, but not on the checkpoint
 
+
+FORGOTTEN = [
+    *((case, "optimizer/", 24) for case in ({}, ADAM)),
+    *((case, "optimizer/", 3) for case in (LBFGS, GAUSS_NEWTON)),
+    (CAUSAL, "training/slice_losses", 24),
+    (REUSE, "batches/", 24),
+]
+
+
+@pytest.mark.parametrize(("changes", "memory", "epochs"), FORGOTTEN)
+def test_what_is_saved_is_needed(changes: dict[str, Any], memory: str, epochs: int, tmp_path: Path) -> None:
+    """Without what the checkpoint holds beside the parameters, the run would end elsewhere."""
+    config = config_of(changes | {"train.epochs": epochs})
+    whole = new_state(config, World())
+    saved: list[Checkpoint] = []
+
+    def save(epoch: int, loss: float) -> None:
+        if epoch == epochs // 2 + 1:
+            saved.append(stored(whole, config, tmp_path))
+
+    train(config, whole, World(), StopRequest(), Hooks(lambda entry: None, save, lambda: None))
+    assert any(name.startswith(memory) for name in saved[0].arrays)
     forgetful = new_state(config, World())
     forgetful.load(saved[0])
-    forgetful.optimizer.state.clear()
+    if memory == "optimizer/":
+        forgetful.optimizer = build_optimizer(config, forgetful.fields, forgetful.system)
+    elif memory == "batches/":
+        forgetful.batches = BatchSource()
+    else:
+        forgetful.slice_losses = ()
     train(config, forgetful, World(), StopRequest(), SILENT)
     name = "model/u.input.weight"
     assert not np.array_equal(forgetful.arrays()[name], whole.arrays()[name])
 
 
 def test_arrays_are_not_changed_by_loading_them_into_another_precision(tmp_path: Path) -> None:
-    config = tiny_config({"train.epochs": 2})
+    config = config_of({"train.epochs": 2})
     checkpoint = stored(trained(config), config, tmp_path)
-    single = new_state(tiny_config({"train.precision": "float32"}), World())
+    single = new_state(config_of({"train.precision": "float32"}), World())
     single.load(checkpoint)
     for name, value in single.arrays().items():
         np.testing.assert_allclose(value, checkpoint.arrays[name], rtol=1e-6, atol=1e-12)
-        assert name.endswith("/step") or value.dtype == np.float32
+        kept = name.endswith("/step") or name.startswith("training/")
+        assert kept or value.dtype == np.float32
 
 
 @pytest.mark.parametrize(
@@ -112,27 +159,27 @@ def test_arrays_are_not_changed_by_loading_them_into_another_precision(tmp_path:
     ids=lambda changes: next(iter(changes)),
 )
 def test_another_physics_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
-    config = tiny_config()
+    config = config_of({})
     checkpoint = stored(new_state(config, World()), config, tmp_path)
     with pytest.raises(ConfigError, match=r"another physical problem .* --out") as caught:
-        check_same_problem(tiny_config(changes), checkpoint)
+        check_same_problem(config_of(changes), checkpoint)
     assert caught.value.key == "system"
 
 
 def test_another_optimiser_is_refused(tmp_path: Path) -> None:
-    config = tiny_config({"train.optimizer": "soap"})
+    config = config_of({"train.optimizer": "soap"})
     checkpoint = stored(new_state(config, World()), config, tmp_path)
     with pytest.raises(ConfigError, match=r'train.optimizer = "adam".* write "soap"') as caught:
-        check_same_problem(tiny_config({"train.optimizer": "adam"}), checkpoint)
+        check_same_problem(config_of({"train.optimizer": "adam"}), checkpoint)
     assert caught.value.key == "train.optimizer"
 
 
 def test_another_way_to_the_same_answer_is_accepted(tmp_path: Path) -> None:
-    config = tiny_config()
+    config = config_of({})
     checkpoint = stored(new_state(config, World()), config, tmp_path)
     check_same_problem(config, checkpoint)
     longer = {"train.epochs": 60, "train.learning_rate": 1e-4, "time.steps": 16, "evaluation.samples": 60}
-    check_same_problem(tiny_config(longer), checkpoint)
+    check_same_problem(config_of(longer), checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -141,15 +188,17 @@ def test_another_way_to_the_same_answer_is_accepted(tmp_path: Path) -> None:
     ids=["narrower", "deeper", "shallower", "tt"],
 )
 def test_another_network_is_refused(saved: dict[str, Any], wanted: dict[str, Any], tmp_path: Path) -> None:
-    config = tiny_config(saved | {"train.epochs": 2})
+    config = config_of(saved | {"train.epochs": 2})
     checkpoint = stored(trained(config), config, tmp_path)
-    state = new_state(tiny_config(wanted), World())
+    state = new_state(config_of(wanted), World())
     with pytest.raises(StoreError, match=r"ckpt-000002\.h5: .*parameter [uv]\."):
         state.load(checkpoint)
 
 
 def test_start_depends_on_the_seed_alone() -> None:
-    first, again = (new_state(tiny_config(), World()).arrays() for _ in range(2))
+    first, again = (new_state(config_of({}), World()).arrays() for _ in range(2))
     assert_identical(first, again)
-    other = new_state(tiny_config({"seed": 2}), World()).arrays()
-    assert not any(np.array_equal(first[name], other[name]) for name in first)
+    other = new_state(config_of({"seed": 2}), World()).arrays()
+    names = [name for name in first if name.startswith("model/")]
+    assert len(names) == 16
+    assert not any(np.array_equal(first[name], other[name]) for name in names)

@@ -1,0 +1,131 @@
+"""Memory of a run on its most loaded rank, predicted.
+
+What grows with the number of residual points are the trajectories and the points themselves, a few hundred
+bytes each, and with Gauss-Newton its Jacobian; graphs, stacks and samples pass in chunks of a fixed size.
+
+Symbols: `n` coordinates, N particles, D dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dsmsim.config.optimizer_costs import OptimizerCosts
+
+if TYPE_CHECKING:
+    from dsmsim.config.model import Config
+
+SAMPLE_BLOCK = 2000  # evaluation trajectories that are advanced together
+PAIRS_AT_ONCE = 200_000  # components of pairs whose test functions are computed together
+SMALL_BLOCKS = 2 * 10**6  # what the C library keeps of blocks that come and go
+PROGRAM_BYTES = 410 * 10**6  # Python with torch for CPUs and what else is loaded, measured
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the most loaded rank has to do.
+
+    Attributes:
+        ranks: processes of the run.
+        blocks: of trajectories, over all ranks.
+        trajectories, points: of this rank, in an epoch.
+    """
+
+    ranks: int
+    blocks: int
+    trajectories: int
+    points: int
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes on the most loaded rank, by what they hold.
+
+    Attributes:
+        program: the interpreter and its libraries.
+        parameters: of networks and optimiser, with gradients.
+        residuals: the loss and its gradient.
+        sampling: trajectories and residual points.
+        evaluation: samples of the trained process, and what is measured on them.
+        results: what results.h5 will hold.
+    """
+
+    program: int
+    parameters: int
+    residuals: int
+    sampling: int
+    evaluation: int
+    results: int
+
+    @property
+    def training(self) -> int:
+        """All that training holds, without the program."""
+        return self.parameters + self.residuals + self.sampling
+
+    @property
+    def evaluating(self) -> int:
+        """All that the evaluation holds, without the program."""
+        return self.parameters + self.evaluation + self.results
+
+    @property
+    def total(self) -> int:
+        """All of them; training and evaluation do not overlap, so the larger one counts."""
+        return self.program + max(self.training, self.evaluating)
+
+
+def share_of_work(config: Config, ranks: int) -> Share:
+    """The share of the most loaded one of so many ranks."""
+    train = config.train
+    blocks = train.trajectories // train.block
+    trajectories = math.ceil(blocks / ranks) * train.block
+    return Share(ranks, blocks, trajectories, trajectories * (train.points // train.trajectories))
+
+
+def sampling_steps(config: Config) -> int:
+    """Steps of a training trajectory: as many as asked, and a whole number between any two residual times."""
+    slices = config.train.points // config.train.trajectories
+    return slices * math.ceil(config.time.steps / slices)
+
+
+def memory_estimate(config: Config, optimizer: OptimizerCosts, share: Share) -> MemoryEstimate:
+    """What a run holds."""
+    size = optimizer.engine.size
+    kept = optimizer.parameters * (2 if config.train.reuse > 1 else 1)
+    return MemoryEstimate(
+        program=PROGRAM_BYTES,
+        parameters=size * (kept + optimizer.remembered() + optimizer.passing()),
+        residuals=optimizer.memory(share.points, share.ranks),
+        sampling=_sampling(config, size, share),
+        evaluation=_evaluation(config, optimizer, share),
+        results=_results(config),
+    )
+
+
+def _sampling(config: Config, size: int, share: Share) -> int:
+    """Grids and noise of the trajectories in double precision and as used, and the points in the making."""
+    n = config.system.coordinates
+    paths = share.trajectories * sampling_steps(config) * (n * (16 + size) + 40 + size)
+    return paths + share.points * (size * (3 * n + 10) + 24)
+
+
+def _evaluation(config: Config, optimizer: OptimizerCosts, share: Share) -> int:
+    """One block of samples: velocities, forces, and test functions of pairs some at a time."""
+    evaluation, system, engine = config.evaluation, config.system, optimizer.engine
+    per_trial = math.ceil(evaluation.samples / evaluation.trials)
+    samples = min(max(per_trial, min(evaluation.samples, SAMPLE_BLOCK)), SAMPLE_BLOCK)
+    n, pairs = system.coordinates, math.comb(system.particles, 2) * system.dimensions
+    forces = 8 * (280 + 13 * n + 9 * pairs)
+    probes = 8 * 20 * min(samples * pairs, PAIRS_AT_ONCE)
+    drift = 400 + engine.size * engine.network.drift_values()
+    return SMALL_BLOCKS + samples * (forces + drift) + probes
+
+
+def _results(config: Config) -> int:
+    """Observables, densities and stored trajectories, in double precision with standard errors."""
+    system, evaluation = config.system, config.evaluation
+    times = config.time.save if isinstance(config.time.save, int) else len(config.time.save)
+    moments = system.coordinates * (4 + 2 * system.particles + 2 * evaluation.trials)
+    density = 2 * system.dimensions * evaluation.bins
+    return 8 * times * (moments + density + 20 + config.output.trajectories * system.coordinates)

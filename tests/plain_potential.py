@@ -1,0 +1,80 @@
+"""The potential network written out particle by particle in elementary operations: an oracle.
+
+It shares nothing with `dsmsim.networks.jets` but the parameters, and torch.func can differentiate it as often
+as one likes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from dsmsim.networks import PotentialFields
+from dsmsim.networks.pair_potential import PairPotential
+
+
+def plain_value(net: PairPotential, y: Tensor, clock: Tensor) -> Tensor:
+    """(R, S) of one configuration: y (n,), clock (1,) to (2,)."""
+    count, axes = net.particles, net.dimensions
+    r = y.reshape(count, axes)
+    meetings = itertools.combinations(range(count), 2)
+    pairs = {(i, j): _pair(net, r[i], r[j], clock) for i, j in meetings}
+    total = sum((net.pair_output(e) for e in pairs.values()), torch.zeros(2, dtype=y.dtype))
+    for i in range(count):
+        extra = None
+        if net.messages:
+            extra = net.message(sum(e for pair, e in pairs.items() if i in pair)) / math.sqrt(count)
+        features = [clock]
+        for axis in range(axes):
+            z = (r[i, axis] / net.stretch[axis]).reshape(1) / 2.0
+            features += [torch.asinh(z), torch.sqrt(1.0 + z**2)]
+        total = total + net.node_output(_layers(net.node_input, net.node_hidden, torch.cat(features), extra))
+    return total
+
+
+def _pair(net: PairPotential, a: Tensor, b: Tensor, clock: Tensor) -> Tensor:
+    axes, half = net.dimensions, math.sqrt(0.5)
+    difference, features = (a - b) * half, [clock]
+    for axis in range(axes):
+        features.append(torch.asinh((a + b)[axis : axis + 1] * half / net.stretch[axis] / 2.0))
+        features.append(torch.sqrt(1.0 + (difference[axis : axis + 1] / net.stretch[axis]) ** 2 / 4.0))
+    distance = (difference**2).sum().reshape(1)
+    for i, j in itertools.combinations(range(axes), 2):
+        features.append((difference[i] * difference[j]).reshape(1) / torch.sqrt(1.0 + distance / 4.0))
+    features += [torch.exp(-distance / (2.0 * width**2)) for width in net.widths]
+    return _layers(net.pair_input, net.pair_hidden, torch.cat(features), None)
+
+
+def _layers(first: nn.Module, hidden: nn.Module, features: Tensor, extra: Tensor | None) -> Tensor:
+    a: Tensor = first(features)
+    h = torch.tanh(a if extra is None else a + extra)
+    for layer in hidden.children():
+        h = torch.tanh(layer(h) + h)
+    return h
+
+
+def plain_log_psi(fields: PotentialFields) -> Callable[[Tensor, Tensor], Tensor]:
+    """(x (n,), t (1,)) -> (R, S) of the fields, by `plain_value`."""
+    frame = fields.frame
+
+    def log_psi(x: Tensor, t: Tensor) -> Tensor:
+        start = torch.stack([0.5 * fields.initial.log_density(x[None])[0], fields.initial.phase(x[None])[0]])
+        y, clock = (x - frame.center) / fields.length, t / frame.end
+        return start + fields.amplitude * clock * plain_value(fields.potential, y, clock)
+
+    return log_psi
+
+
+def plain_velocities(fields: PotentialFields) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """(x (B, n), t (B, 1)) -> (u, v) as derivatives of `plain_log_psi`."""
+    log_psi = plain_log_psi(fields)
+
+    def velocities(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        jacobian = torch.func.vmap(torch.func.jacrev(log_psi))(x, t)
+        return fields.quantum * jacobian[:, 0], fields.quantum * jacobian[:, 1]
+
+    return velocities
