@@ -51,7 +51,7 @@ class TimeTable(Table):
     """[time]: the interval [0, end], its steps, and the times at which results are kept."""
 
     end: Positive = Field(description="last time (time), > 0; the first is 0", examples=[1.0])
-    steps: int = Field(default=32, ge=1, description="steps of the sampler's integrator over [0, end]")
+    steps: int = Field(default=16, ge=1, description="steps of the sampler's integrator over [0, end]")
     save: Annotated[int | list[float], PlainValidator(_save)] = Field(
         default=101,
         description="times in results.h5: their number (equidistant, with 0 and end), or an increasing list",

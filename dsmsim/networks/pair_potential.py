@@ -98,6 +98,16 @@ class PairPotential(nn.Module):
         for name, values in _tables(particles).items():
             self.register_buffer(name, torch.as_tensor(values), persistent=False)
 
+    @property
+    def values_per_point(self) -> int:
+        """Hidden values of all streams of a jet at one point, in one layer of each network."""
+        count, axes, width = self.particles, self.dimensions, self.node_input.out_features
+        directions = count * axes if self.messages else axes
+        rows = count * (directions + 3)
+        if self.pairs:
+            rows += math.comb(count, 2) * (2 * axes + 3)
+        return rows * width
+
     def weights(self) -> dict[str, Tensor]:
         """Weights and biases by name, tensor-train layers as the dense matrices that they stand for."""
         found: dict[str, Tensor] = {}

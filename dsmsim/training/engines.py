@@ -36,7 +36,8 @@ def gradient_function(config: Config, fields: Fields, system: System) -> Gradien
     """The engine that `[network]` and `[train]` ask for; "auto" takes the fused one where it applies."""
     form = config.train.form
     if isinstance(fields, PotentialFields):
-        return by_autograd(madelung_loss(fields, system, config.train.block))
+        most = fields.points_at_once(RESIDUAL_CHUNK, config.train.block)
+        return by_autograd(madelung_loss(fields, system, config.train.block), most)
     if config.train.divergence == "hutchinson":
         return by_probes(fields, system, config)
     if config.train.engine != "torch_func" and applies(fields):
@@ -56,14 +57,14 @@ def by_fused(loss: FusedLoss) -> GradientFunction:
     return accumulate
 
 
-def by_autograd(loss: LossFunction) -> GradientFunction:
-    """A differentiable loss as an engine."""
+def by_autograd(loss: LossFunction, most: int | None = None) -> GradientFunction:
+    """A differentiable loss as an engine, at most `most` points at a time."""
 
     def accumulate(batch: Batch, weight_score: Tensor, weight_newton: Tensor) -> PointLoss:
         def points(chunk: slice) -> PointLoss:
             return loss(batch.x[chunk], batch.t[chunk])
 
-        return _by_chunks(points, batch, weight_score, weight_newton)
+        return _by_chunks(points, batch, weight_score, weight_newton, most)
 
     return accumulate
 
@@ -85,7 +86,11 @@ def by_probes(fields: Fields, system: System, config: Config) -> GradientFunctio
 
 
 def _by_chunks(
-    points: Callable[[slice], PointLoss], batch: Batch, weight_score: Tensor, weight_newton: Tensor
+    points: Callable[[slice], PointLoss],
+    batch: Batch,
+    weight_score: Tensor,
+    weight_newton: Tensor,
+    most: int | None = None,
 ) -> PointLoss:
     """Losses with a graph, a chunk at a time."""
 
@@ -95,12 +100,12 @@ def _by_chunks(
         torch.autograd.backward(weighted.sum())
         return PointLoss(found.score.detach(), found.newton.detach())
 
-    return _joined(without_graph(chunk) for chunk in _chunks(batch))
+    return _joined(without_graph(chunk) for chunk in _chunks(batch, most))
 
 
-def _chunks(batch: Batch) -> Iterator[slice]:
-    """At most RESIDUAL_CHUNK points at a time, and never a part of a group; one chunk at least."""
-    size = max(batch.group, RESIDUAL_CHUNK // batch.group * batch.group)
+def _chunks(batch: Batch, most: int | None = None) -> Iterator[slice]:
+    """At most `most` (or RESIDUAL_CHUNK) points at a time, never a part of a group; one chunk at least."""
+    size = max(batch.group, (most or RESIDUAL_CHUNK) // batch.group * batch.group)
     for first in range(0, max(len(batch.x), 1), size):
         yield slice(first, first + size)
 

@@ -151,7 +151,7 @@ class GaussNewton:
     ) -> tuple[list[Tensor], PointLoss, Tensor]:
         """Rows (P, 2 k) and (B, 2 n) of points and starts, point losses, this rank's initial loss."""
         batch, train = objective.batch, objective.train
-        chunks = zip(batch.x.split(VALUES_CHUNK), batch.t.split(VALUES_CHUNK), strict=True)
+        chunks = zip(torch.split(batch.x, VALUES_CHUNK), torch.split(batch.t, VALUES_CHUNK), strict=True)
         values = [self.rows.values(parameters, x, t) for x, t in chunks]
         found = _centred(torch.cat(values), batch.group)
         score, newton = found.square().sum(-1).unbind(1)

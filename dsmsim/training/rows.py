@@ -124,7 +124,7 @@ class MadelungRows:
             (in_parameters,) = vmap(vmap(pull))(in_weights)
             return _flat(in_parameters, parameters).unsqueeze(2)
 
-        return _by_chunks(rows, x, t)
+        return _by_chunks(rows, x, t, size=self.fields.points_at_once(2 * JACOBIAN_CHUNK))
 
 
 class _Weights(nn.Module):
@@ -165,9 +165,9 @@ class InitialRows:
         return _by_chunks(lambda x: _flat(_gradients(values, parameters, x), parameters), x)
 
 
-def _by_chunks(work: Callable[..., Tensor], *points: Tensor) -> Tensor:
+def _by_chunks(work: Callable[..., Tensor], *points: Tensor, size: int | None = None) -> Tensor:
     """`work` on a few points at a time; there must be one at least."""
-    chunks = zip(*(torch.split(each, JACOBIAN_CHUNK) for each in points), strict=True)
+    chunks = zip(*(torch.split(each, size or JACOBIAN_CHUNK) for each in points), strict=True)
     return torch.cat([work(*chunk) for chunk in chunks])
 
 

@@ -89,7 +89,9 @@ class Objective:
         both = train.alpha * points.score + train.beta * points.newton
         # a product, not an index_add: the sum has the same order on every device and in every run
         numbers, of_slices = torch.arange(slices, device=both.device), both.new_zeros(slices)
-        for losses, places in zip(both.split(CHUNK), self.batch.slices.split(CHUNK), strict=True):
+        for losses, places in zip(
+            torch.split(both, CHUNK), torch.split(self.batch.slices, CHUNK), strict=True
+        ):
             of_slices += (numbers[:, None] == places).to(both.dtype) @ losses
         sums = torch.stack([points.score.sum(), points.newton.sum()])
         flat = self.world.sum_(torch.cat([gradient, sums / self.numbers, initial.reshape(1), of_slices]))

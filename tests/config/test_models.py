@@ -36,7 +36,7 @@ def test_defaults_of_the_contract() -> None:
     assert (config.title, config.seed) == ("", 1)
     assert config.system.dimensions == 1
     assert config.initial.kind == "trap_ground_state"
-    assert (config.time.steps, config.time.save) == (32, 101)
+    assert (config.time.steps, config.time.save) == (16, 101)
     assert (config.network.kind, config.network.width, config.network.blocks) == ("potential", 20, 1)
     assert (config.network.initial, config.network.frame) == ("exact", "lab")
     assert config.network.tensor is None
