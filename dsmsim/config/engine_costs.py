@@ -68,8 +68,12 @@ class GraphCosts(EngineCosts):
 
     heap = HEAP_WITH_HOLES
 
+    def chunk(self, points: int) -> int:
+        """Points that go through together."""
+        return min(points, RESIDUAL_CHUNK)
+
     def memory(self, points: int) -> int:
-        chunk = self.size * min(points, RESIDUAL_CHUNK)
+        chunk = self.size * self.chunk(points)
         holes = 1.0 if chunk * self.stack() >= MAPPED_BYTES else self.heap
         return math.ceil(holes * chunk * self.kept()) + self.rebuilt()
 
@@ -163,6 +167,14 @@ class MadelungCosts(GraphCosts):
     """Jets of a potential network, and one reverse pass through them."""
 
     network: PotentialCosts
+
+    CACHED_BYTES = 4 << 20  # of one layer's jets, as in `potential_fields.py`
+
+    def chunk(self, points: int) -> int:
+        net, group = self.network, self.config.train.block
+        rows = net.particles * net.node_streams + net.pairs * net.pair_streams
+        fitting = self.CACHED_BYTES // (self.size * rows * self.width)
+        return min(points, max(group, min(fitting, RESIDUAL_CHUNK) // group * group))
 
     def multiply_adds(self) -> int:
         return 3 * self.network.jet_multiply_adds()

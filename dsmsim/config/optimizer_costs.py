@@ -89,6 +89,7 @@ class GaussNewtonCosts(OptimizerCosts):
     """A normal matrix of all parameters in double precision; while it works the Jacobian of all points."""
 
     CHUNK = 128  # points whose Jacobian is taken at a time
+    VALUES_CHUNK = 512  # points whose residuals are taken at a time
     COPIES = 4  # of the Jacobian: as joined from its chunks, centred, weighted, and in one piece
 
     def remembered(self) -> int:
@@ -103,7 +104,7 @@ class GaussNewtonCosts(OptimizerCosts):
         passing = (self.COPIES - 1) * jacobian
         if jacobian < MAPPED_BYTES:  # the copies stay in the heap
             solving += passing
-        values = self.engine.size * math.ceil(points * self.engine.values())  # of all points at once
+        values = self.engine.size * math.ceil(min(points, self.VALUES_CHUNK) * self.engine.values())
         return jacobian + max(passing, chunk, solving) + values
 
     def multiply_adds(self, points: int) -> int:

@@ -157,7 +157,7 @@ class Suited:
 
 DEFAULT_OPTIMIZER = "gauss_newton"
 SUITED = {
-    "gauss_newton": Suited(100, 64, 1024, 32, 1.0, "constant", 0),
+    "gauss_newton": Suited(100, 64, 1024, 32, 1.0, "cosine", 0),
     "lbfgs": Suited(100, 64, 2048, 32, 1.0, "constant", 0),
     "soap": Suited(1000, 32, 1024, 8, 1e-2, "cosine", 50),
     "adam": Suited(4000, 32, 1024, 8, 3e-3, "cosine", 50),

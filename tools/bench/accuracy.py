@@ -1,7 +1,7 @@
 """Time to accuracy: how long training takes until Var x_1 and the density are right.
 
     OMP_NUM_THREADS=1 python tools/bench/accuracy.py inputs/two_bosons.toml [--seeds 5] [--every 5]
-                      [--set train.epochs=60 --set network.width=24 ...] [--samples 40000]
+                      [--set train.epochs=60 --set network.width=24 ...] [--samples 40960]
 
 Trains the input with its own settings (and what --set changes) for each seed, measures the trained process
 every few epochs against an exact solution, and prints for each seed and as the median over the seeds:
@@ -102,10 +102,11 @@ def main() -> None:
     """Read the command line, train, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("input", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--every", type=int, default=5, help="epochs between measurements")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key")
-    parser.add_argument("--samples", type=int, default=40000)
+    parser.add_argument("--samples", type=int, default=40960)
     parser.add_argument("--times", type=int, default=21, help="times at which errors are measured")
     parser.add_argument("--history", action="store_true", help="print every measurement")
     args = parser.parse_args()
@@ -118,7 +119,7 @@ def main() -> None:
     print(f"| seed | s in all | {goals} | Var mean | max | floor | density mean | max | floor |")
     print("|---" * 11 + "|")
     rows = []
-    for seed in range(1, args.seeds + 1):
+    for seed in range(args.first, args.first + args.seeds):
         watch = measured(parse_config({**data, "seed": seed}), exact, args.every)
         if args.history:
             for epoch, seconds, loss, errors in watch.history:
