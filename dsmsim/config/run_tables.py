@@ -157,7 +157,7 @@ class Suited:
 
 DEFAULT_OPTIMIZER = "gauss_newton"
 SUITED = {
-    "gauss_newton": Suited(100, 64, 1024, 32, 1.0, "cosine", 0),
+    "gauss_newton": Suited(120, 64, 1024, 32, 1.0, "trapezoid", 0),
     "lbfgs": Suited(100, 64, 2048, 32, 1.0, "constant", 0),
     "soap": Suited(1000, 32, 1024, 8, 1e-2, "cosine", 50),
     "adam": Suited(4000, 32, 1024, 8, 3e-3, "cosine", 50),
@@ -201,9 +201,10 @@ class TrainTable(Table):
         default_factory=_suited("learning_rate"),
         description="largest learning rate, > 0; for gauss_newton and lbfgs a factor of the step",
     )
-    schedule: Literal["cosine", "exponential", "constant"] = Field(
+    schedule: Literal["cosine", "trapezoid", "exponential", "constant"] = Field(
         default_factory=_suited("schedule"),
-        description="learning rate after the warm-up: cosine to zero, exponential to a hundredth, constant",
+        description="learning rate after the warm-up: cosine to zero; trapezoid: constant, then linearly to "
+        "zero over the last 30 %; exponential to a hundredth; constant",
     )
     warmup: int = Field(
         default_factory=_suited("warmup"),

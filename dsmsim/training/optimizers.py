@@ -25,6 +25,15 @@ Arrays = dict[str, npt.NDArray[np.generic]]
 # several cores (measured: about 1.2e-2 on cores against 2e-3 on dense weights)
 CORE_RATE = 3.0
 LAST_OF_EXPONENTIAL = 0.01  # the exponential schedule ends at this part of the largest rate
+FALL = 0.3  # part of the epochs over which a trapezoid falls
+
+# shares of the largest rate against the share of the epochs done
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda part: 0.5 * (1.0 + math.cos(math.pi * part)),
+    "trapezoid": lambda part: min(1.0, (1.0 - part) / FALL),
+    "exponential": lambda part: LAST_OF_EXPONENTIAL**part,
+    "constant": lambda part: 1.0,
+}
 
 
 class Optimizer(Protocol):
@@ -112,9 +121,7 @@ def learning_rate(table: TrainTable, epoch: int) -> float:
     """Learning rate of an epoch (counted from 0): linear warm-up, then the schedule."""
     largest = table.learning_rate * min(1.0, (epoch + 1) / max(1, table.warmup))
     part = epoch / table.epochs
-    if table.schedule == "cosine":
-        return largest * 0.5 * (1.0 + math.cos(math.pi * part))
-    return largest * (LAST_OF_EXPONENTIAL**part if table.schedule == "exponential" else 1.0)
+    return largest * SCHEDULES[table.schedule](part)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

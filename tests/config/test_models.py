@@ -42,7 +42,7 @@ def test_defaults_of_the_contract() -> None:
     assert config.network.tensor is None
     assert (config.sampler.scheme, config.sampler.nu) == ("heun", 1.0)
     train = config.train
-    assert (train.epochs, train.trajectories, train.points, train.block) == (100, 64, 1024, 32)
+    assert (train.epochs, train.trajectories, train.points, train.block) == (120, 64, 1024, 32)
     assert (train.optimizer, train.learning_rate, train.warmup) == ("gauss_newton", 1.0, 0)
     assert (config.evaluation.samples, config.evaluation.trials, config.evaluation.bins) == (40960, 10, 80)
     assert config.compare.with_ == "auto"

@@ -47,6 +47,11 @@ def test_cosine_schedule_falls_from_the_full_rate_towards_zero() -> None:
     assert all(later < earlier for earlier, later in itertools.pairwise(found))
 
 
+def test_trapezoid_schedule_falls_at_the_end() -> None:
+    found = rates(table(epochs=10, warmup=0, learning_rate=0.6, schedule="trapezoid"))
+    assert found == pytest.approx([0.6] * 8 + [0.4, 0.2])
+
+
 def test_exponential_schedule_falls_to_a_hundredth() -> None:
     found = rates(table(epochs=8, warmup=0, learning_rate=0.4, schedule="exponential"))
     assert found[0] == 0.4
