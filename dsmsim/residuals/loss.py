@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from dsmsim.networks import Fields
+from dsmsim.networks import FieldPair, Fields
 from dsmsim.residuals.nelson import Form, nelson_residuals
 from dsmsim.system import System
 
@@ -47,10 +48,17 @@ def residual_loss(fields: Fields, system: System, form: Form) -> LossFunction:
     return squares
 
 
+def initial_deviations(pair: FieldPair, fields: Fields, x: Tensor) -> Tensor:
+    """Deviations of pair(x, 0) from (u0, v0) in natural units at x (B, n): (B, 2, n).
+
+    Args:
+        pair: the fields, or what they would be with other parameters.
+        fields: source of u0, v0 and the unit.
+    """
+    u, v = pair(x, x.new_zeros(len(x), 1))
+    return torch.stack([u - fields.initial.u(x), v - fields.initial.v(x)], dim=1) / fields.frame.velocity
+
+
 def initial_loss(fields: Fields, x: Tensor) -> Tensor:
     """Sum over x (B, n) of squared deviations of (u, v) from (u0, v0) at t = 0, in natural units."""
-    u, v = fields(x, x.new_zeros(len(x), 1))
-    unit = fields.frame.velocity
-    deviations = ((u - fields.initial.u(x)) / unit, (v - fields.initial.v(x)) / unit)
-    total: Tensor = deviations[0].square().sum() + deviations[1].square().sum()
-    return total
+    return initial_deviations(fields, fields, x).square().sum()

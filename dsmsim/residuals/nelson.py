@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from dsmsim.networks import FieldPair
-from dsmsim.residuals.derivatives import derivatives
+from dsmsim.residuals.derivatives import Derivatives, derivatives
 from dsmsim.system import System
 
 Form = Literal["gradient", "convective"]
@@ -29,7 +29,13 @@ def nelson_residuals(
     fields: FieldPair, system: System, x: Tensor, t: Tensor, form: Form = "gradient"
 ) -> tuple[Tensor, Tensor]:
     """(score, newton) residuals, each (B, n), at x (B, n), t (B, 1)."""
-    d = derivatives(fields, x, t)
+    return residuals_from(derivatives(fields, x, t), system, x, t, form)
+
+
+def residuals_from(
+    d: Derivatives, system: System, x: Tensor, t: Tensor, form: Form = "gradient"
+) -> tuple[Tensor, Tensor]:
+    """The same from the derivatives of the fields, however they were made."""
     half = system.hbar / (2.0 * system.mass)
     product = "bij,bi->bj" if form == "gradient" else "bij,bj->bi"
     kinetic = torch.einsum(product, d.jacobian_u, d.u) - torch.einsum(product, d.jacobian_v, d.v)

@@ -16,9 +16,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from dsmsim.networks import Fields, PotentialFields
+from dsmsim.networks import FieldPair, Fields, PotentialFields
+from dsmsim.residuals import Derivatives
+from dsmsim.residuals.loss import initial_deviations
 from dsmsim.residuals.madelung import madelung_residuals
-from dsmsim.residuals.nelson import Form
+from dsmsim.residuals.nelson import Form, residuals_from
 from dsmsim.system import System
 
 JACOBIAN_CHUNK = 128  # points whose Jacobian is taken at a time
@@ -55,38 +57,9 @@ class NelsonRows:
         self.fields, self.system, self.form = fields, system, form
 
     def values(self, parameters: Parameters, x: Tensor, t: Tensor) -> Tensor:
-        """(P, 2, n); made of transforms of torch.func alone, so that others can be put around it."""
-        batch, n = x.shape
-        half = self.system.hbar / (2.0 * self.system.mass)
-        product = "bij,bi->bj" if self.form == "gradient" else "bij,bj->bi"
-
-        def pair(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-            found: tuple[Tensor, Tensor] = torch.func.functional_call(self.fields, parameters, (x, t))
-            return found
-
-        def push(x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
-            """Sums of both divergences, and values, Jacobians and time derivatives."""
-            directions = torch.eye(n + 1, dtype=x.dtype, device=x.device)
-
-            def along(direction: Tensor) -> tuple[Tensor, ...]:
-                tangents = (direction[:n].expand(batch, n), direction[n:].expand(batch, 1))
-                found, pushed = jvp(pair, (x, t), tangents)
-                return (*found, *pushed)
-
-            # the values do not depend on the direction, so they come back once
-            u, v, push_u, push_v = vmap(along, out_dims=(None, None, 0, 0))(directions)
-            jacobian_u, jacobian_v = push_u[:n].permute(1, 2, 0), push_v[:n].permute(1, 2, 0)
-            traces = tuple(j.diagonal(dim1=-2, dim2=-1).sum() for j in (jacobian_u, jacobian_v))
-            return (traces[0], traces[1]), (u, v, jacobian_u, jacobian_v, push_u[n], push_v[n])
-
-        _, pull, (u, v, jacobian_u, jacobian_v, dt_u, dt_v) = vjp(push, x, has_aux=True)
-        one, zero = x.new_ones(()), x.new_zeros(())
-        # samples are independent, so the gradient of the batch sum holds those of all samples
-        (grad_div_u,), (grad_div_v,) = pull((one, zero)), pull((zero, one))
-        kinetic = torch.einsum(product, jacobian_u, u) - torch.einsum(product, jacobian_v, v)
-        transport = torch.einsum("bij,bi->bj", jacobian_u, v) + torch.einsum("bij,bi->bj", jacobian_v, u)
-        newton = dt_v + self.system.gradient(x, t) / self.system.mass - kinetic - half * grad_div_u
-        score = dt_u + transport + half * grad_div_v
+        """(P, 2, n)."""
+        d = _derivatives(_with(self.fields, parameters), x, t)
+        score, newton = residuals_from(d, self.system, x, t, self.form)
         unit = self.fields.frame.acceleration(t)
         return torch.stack([score / unit, newton / unit], dim=1)
 
@@ -98,6 +71,35 @@ class NelsonRows:
             return found
 
         return _by_chunks(lambda x, t: _flat(_gradients(values, parameters, x, t), parameters), x, t)
+
+
+def _derivatives(fields: FieldPair, x: Tensor, t: Tensor) -> Derivatives:
+    """As `residuals.derivatives`, of transforms of torch.func alone: others can be put around them.
+
+    It takes more memory in a graph than the gradient of autograd that the oracle uses.
+    """
+    batch, n = x.shape
+    directions = torch.eye(n + 1, dtype=x.dtype, device=x.device)
+
+    def push(x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
+        """Sums of both divergences, and values, Jacobians and time derivatives."""
+
+        def along(direction: Tensor) -> tuple[Tensor, ...]:
+            tangents = (direction[:n].expand(batch, n), direction[n:].expand(batch, 1))
+            values, pushed = jvp(fields, (x, t), tangents)
+            return (*values, *pushed)
+
+        # the values do not depend on the direction, so they come back once
+        u, v, push_u, push_v = vmap(along, out_dims=(None, None, 0, 0))(directions)
+        jacobian_u, jacobian_v = push_u[:n].permute(1, 2, 0), push_v[:n].permute(1, 2, 0)
+        traces = tuple(j.diagonal(dim1=-2, dim2=-1).sum() for j in (jacobian_u, jacobian_v))
+        return (traces[0], traces[1]), (u, v, jacobian_u, jacobian_v, push_u[n], push_v[n])
+
+    _, pull, (u, v, jacobian_u, jacobian_v, dt_u, dt_v) = vjp(push, x.detach(), has_aux=True)
+    one, zero = x.new_ones(()), x.new_zeros(())
+    # samples are independent, so the gradient of the batch sum holds those of all samples
+    (grad_div_u,), (grad_div_v,) = pull((one, zero)), pull((zero, one))
+    return Derivatives(u, v, jacobian_u, jacobian_v, dt_u, dt_v, grad_div_u, grad_div_v)
 
 
 class MadelungRows:
@@ -151,9 +153,7 @@ class InitialRows:
 
     def values(self, parameters: Parameters, x: Tensor) -> Tensor:
         """(B, 2, n) at x (B, n)."""
-        u, v = torch.func.functional_call(self.fields, parameters, (x, x.new_zeros(len(x), 1)))
-        deviations = torch.stack([u - self.fields.initial.u(x), v - self.fields.initial.v(x)], dim=1)
-        return deviations / self.fields.frame.velocity
+        return initial_deviations(_with(self.fields, parameters), self.fields, x)
 
     def jacobian(self, parameters: Parameters, x: Tensor) -> Tensor:
         """(B, 2, n, p)."""
@@ -163,6 +163,16 @@ class InitialRows:
             return found
 
         return _by_chunks(lambda x: _flat(_gradients(values, parameters, x), parameters), x)
+
+
+def _with(fields: Fields, parameters: Parameters) -> FieldPair:
+    """The fields with other parameters than their own."""
+
+    def pair(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = torch.func.functional_call(fields, parameters, (x, t))
+        return found
+
+    return pair
 
 
 def _by_chunks(work: Callable[..., Tensor], *points: Tensor, size: int | None = None) -> Tensor:
