@@ -14,7 +14,6 @@ Shapes: `N` particles, `D` dimensions, `n = N D`, `M` points per coordinate, `T`
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from baselines.solution import GridSolution, Progress
 from baselines.threads import set_numba_threads
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
+from dsmsim.store import Stopwatch
 from dsmsim.system import System
 
 __all__ = ["GridSolution", "evolve", "predict", "solve"]
@@ -113,7 +113,7 @@ def solve(config: Config, out: Path, *, progress: Progress | None = None) -> Pat
         ConfigError: as `evolve`.
         StoreError: the file cannot be written.
     """
-    started = time.time()
+    started = Stopwatch.start()
     solution = evolve(config, **_options(config), progress=progress)
     return solution.write(config, out, started)
 

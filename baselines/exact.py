@@ -8,7 +8,6 @@ several results that all miss it the best is kept, marked.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from baselines.prediction import Prediction, require_memory
 from baselines.solution import Progress, Solution
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
+from dsmsim.store import Stopwatch
 
 # a result that missed its tolerance is tried again by a solver that takes at most this much longer
 PATIENCE = 30.0
@@ -116,7 +116,7 @@ def solve(config: Config, out: Path, *, progress: Progress | None = None) -> Pat
         ConfigError: as `evolve`.
         StoreError: the file cannot be written.
     """
-    started = time.time()
+    started = Stopwatch.start()
     solution = evolve(config, tolerance=config.baselines.exact.tolerance, progress=progress)
     return solution.write(config, out, started)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from baselines.prediction import Prediction, require_memory
 from baselines.solution import Progress, Solution
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
+from dsmsim.store import Stopwatch
 
 CUTOFF_KEY = "baselines.fock.cutoff"
 LARGEST_CUTOFF = 200
@@ -94,7 +94,7 @@ def solve(config: Config, out: Path, *, progress: Progress | None = None) -> Pat
         ConfigError: as `evolve`.
         StoreError: the file cannot be written.
     """
-    started = time.time()
+    started = Stopwatch.start()
     table = config.baselines.fock
     solution = evolve(
         config,

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from baselines.solution import Progress
 from baselines.trap_motion import require_separable, trap_motion
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
+from dsmsim.store import Stopwatch
 from dsmsim.system import System, build_initial, build_system
 
 __all__ = ["RelativeSolution", "evolve", "predict", "solve"]
@@ -111,7 +111,7 @@ def solve(config: Config, out: Path, *, progress: Progress | None = None) -> Pat
         ConfigError: as `evolve`.
         StoreError: the file cannot be written.
     """
-    started = time.time()
+    started = Stopwatch.start()
     return evolve(config, **_options(config), progress=progress).write(config, out, started)
 
 

@@ -5,7 +5,7 @@ Shapes: `N` particles, `D` dimensions, `M` points per coordinate, `T` saved time
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from baselines.grids.product import Array, Box, Wave
 from dsmsim.config import Config
-from dsmsim.store import provenance, write_results
+from dsmsim.store import Stopwatch, provenance, write_results
 
 Group = Mapping[str, np.ndarray[Any, Any]]
 # called with one line of text after each refinement
@@ -56,13 +56,23 @@ class Solution:
         """Why the result cannot be trusted, and what to change; empty where it can."""
         return str(self.how["warning"])
 
-    def write(self, config: Config, out: Path, started: float) -> Path:
+    def write(
+        self,
+        config: Config,
+        out: Path,
+        started: Stopwatch,
+        *,
+        costs: Sequence[float] = (),
+        world_size: int = 1,
+    ) -> Path:
         """Write `out/results.h5`, with its directory; the path of that file.
 
         Args:
             config: the input that was solved.
             out: the directory.
-            started: `time.time()` at the start, for the provenance.
+            started: when the solution was begun, for the provenance.
+            costs: CPU seconds of all ranks, without evaluation and in all, where they are known.
+            world_size: number of ranks.
 
         Raises:
             StoreError: the file cannot be written.
@@ -71,7 +81,13 @@ class Solution:
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / "results.h5"
         attributes: dict[str, dict[str, Any]] = {group: dict(self.how) for group in self.groups}
-        attributes["provenance"] = provenance(config, started=started)
+        attributes["provenance"] = provenance(
+            config,
+            started=started,
+            world_size=world_size,
+            solve_cpu_seconds=costs[0] if costs else None,
+            cpu_seconds=costs[1] if costs else None,
+        )
         write_results(path, self.groups, attributes)
         return path
 

@@ -13,7 +13,6 @@ Shapes: `N` particles, `D` dimensions, `n = N D`, `M` points per coordinate, `T`
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +40,7 @@ from baselines.solution import GridSolution, Progress
 from baselines.threads import thread_count
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
+from dsmsim.store import Stopwatch
 from dsmsim.system import (
     center_of_mass,
     closed_form,
@@ -163,7 +163,7 @@ def solve(config: Config, out: Path, *, progress: Progress | None = None) -> Pat
         ConfigError: as `evolve`.
         StoreError: the file cannot be written.
     """
-    started = time.time()
+    started = Stopwatch.start()
     solution = evolve(config, **_options(config), progress=progress)
     return solution.write(config, out, started)
 

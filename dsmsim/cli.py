@@ -115,18 +115,16 @@ def baseline(
 ) -> None:
     """Solve the same input by another method; the results have the same layout.
 
-    Baselines run in one process: under a launcher the first rank works and the others leave at once.
+    Start it plainly, or with mpirun, srun or torchrun. Methods that can share their work among ranks do so,
+    such as tvmc and gaussian_sampling; of any other the first rank does the work, with threads, and the
+    others leave at once.
     """
     from dsmsim.methods import runs
-    from dsmsim.store import read_results
-    from dsmsim.terminal import report_console, solution_table
+    from dsmsim.terminal import report_console
 
     results = runs.solve_baseline(name, input_file, out, overwrite)
-    if results is None:
-        return
-    how = read_results(results).attributes.get("observables", {})
-    report_console().print(solution_table(name, how))
-    typer.echo(f"results   {results}")
+    if results is not None:
+        runs.report_baseline(name, results, report_console())
 
 
 @app.command()
@@ -134,20 +132,43 @@ def compare(
     path: Annotated[
         Path, typer.Argument(help="directory of a run or baseline, or a results.h5", metavar="A")
     ],
-    reference: Annotated[
-        Path,
-        typer.Argument(help="the same, or closed_form: the exact solution of the problem of A", metavar="B"),
+    others: Annotated[
+        list[Path],
+        typer.Argument(
+            help="more of the same, and last what they are held against: the same, or closed_form, the "
+            "exact solution of the problem of each",
+            metavar="[B ...] REFERENCE",
+        ),
     ],
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", help="where the figure goes [figures/methods.png of A, if there is a B]"),
+    ] = None,
 ) -> None:
-    """Errors of one result against another, for instance of a run against a baseline."""
+    """Errors of one result or several against another, for instance of a run against a baseline.
+
+    Of several, one table with their errors, sampling floors, costs and checks, and a figure.
+    """
     from rich.markup import escape
 
-    from dsmsim.analysis import errors_table
-    from dsmsim.methods.comparing import compare_files
+    from dsmsim.analysis import entries_table, errors_table
+    from dsmsim.methods.comparing import compare_several, draw_several
     from dsmsim.terminal import report_console
 
-    errors = compare_files(path, reference)
-    report_console().print(errors_table(errors, reference=escape(str(reference))))
+    *results, reference = [path, *others]
+    entries, console = compare_several(results, reference), report_console()
+    if len(entries) == 1:
+        console.print(errors_table(entries[0].errors, reference=escape(str(reference))))
+    else:
+        console.print(entries_table(entries, reference=str(reference)))
+    if figure is None and len(entries) == 1:
+        return
+    try:
+        typer.echo(f"figure    {draw_several(entries, path, reference, figure)}")
+    except ConfigError as error:  # matplotlib is an extra
+        if figure is not None:
+            raise
+        typer.echo(f"no figure: {error}")
 
 
 @app.command()

@@ -46,8 +46,15 @@ def predict(config):
     )
 
 
-def solve(config, out, *, progress):
+def solve(config, out, *, progress PARAMETERS):
     _log("solve")
+    if SETTINGS["takes_world"] and world is not None:
+        if SETTINGS["fails"]:
+            raise world.agreed(ConfigError(SETTINGS["fails"]))
+        world.barrier()
+        progress(f"rank {world.rank} of {world.size}")
+        if world.rank:
+            return
     if SETTINGS["fails"]:
         raise ConfigError(SETTINGS["fails"])
     if SETTINGS["is_stopped"]:
@@ -76,6 +83,7 @@ SETTINGS = {
     "fails": "",  # the same of solve
     "is_stopped": 0,  # the number of a signal that arrives while solve works
     "converged": True,
+    "takes_world": False,  # whether solve has that parameter
 }
 
 
@@ -86,8 +94,10 @@ class Plugin:
         self.directory, self.name = directory, name
         directory.mkdir()
         module = f"toy_method_{next(_numbers)}"
-        (directory / f"{module}.py").write_text(MODULE)
-        (directory / "settings.json").write_text(json.dumps(SETTINGS | settings))
+        chosen = SETTINGS | settings
+        parameters = ", world=None" if chosen["takes_world"] else ""
+        (directory / f"{module}.py").write_text(MODULE.replace(" PARAMETERS", parameters))
+        (directory / "settings.json").write_text(json.dumps(chosen))
         information = directory / f"{module}-1.0.dist-info"
         information.mkdir()
         (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")

@@ -22,6 +22,7 @@ TABLE: dict[str, set[str]] = {
     "config": {"errors"},
     "system": {"config", "errors"},
     "tensor": set(),
+    "tdvp": set(),
     "networks": {"config", "system", "tensor", "errors"},
     "sampler": {"system", "networks", "errors"},
     "residuals": {"system", "networks", "errors"},
@@ -38,13 +39,14 @@ TABLE: dict[str, set[str]] = {
     "cli": {"*"},
     "__main__": {"cli"},
 }
-BASELINES = {"config", "system", "measure", "parallel", "store", "errors"}
+BASELINES = {"config", "system", "tdvp", "measure", "parallel", "store", "errors"}
 # libraries that belong to one room
 OWNERS = {"h5py": "store", "mpi4py": "parallel", "torch.distributed": "parallel", "matplotlib": "analysis"}
 # libraries that a room may use besides the standard library, where the list is short
 LIBRARIES: dict[str, set[str]] = {
     "errors": set(),
     "tensor": {"torch"},
+    "tdvp": {"numpy"},
     "config": {"pydantic", "pydantic_core", "annotated_types", "sympy", "tomli_w"},
 }
 

@@ -7,6 +7,7 @@ deviation over the trials):
     E_m_abs            |m|_2 / sqrt(T) for the coordinates whose true mean is 0 at all times; length
     variance_error     |s - s_true| / s_true at each time, all samples together
     density_l1         int |rho_1 - rho_1_true| dx at each time, one-body density along the first axis
+    energy_drift       max_t |E(t) - E(0)| / |E(0)| of the run itself, where the energy is conserved
 
 The distances of correlations and momentum densities are in `correlations_error`, those of learnt velocities
 in `fields_error`.
@@ -47,7 +48,7 @@ MEAN_ABSOLUTE = float(np.sqrt(2.0 / np.pi))  # E|z| of a standard normal z
 
 
 def compare(
-    results: Results, reference: Results, how: Mapping[str, Any] | None = None
+    results: Results, reference: Results, how: Mapping[str, Any] | None = None, *, conserved: bool = True
 ) -> dict[str, NDArray[Any]]:
     """The results group `errors/<reference>`: arrays over `time`, and scalars as arrays of shape ().
 
@@ -61,6 +62,7 @@ def compare(
             cells. Correlations and momentum densities are compared where both have them.
         how: attributes of the reference's observables: what a solver says of its own error is kept beside
             the distances, as `reference_*`.
+        conserved: whether the energy is, so that its drift is an error.
 
     Raises:
         ConfigError: if the two are not about the same particles, or have no time in common.
@@ -85,6 +87,8 @@ def compare(
         errors["density_l1"] = density
         scalars |= more
     scalars |= correlation_errors(results, reference)
+    if conserved:
+        scalars |= energy_drift(run)
     errors |= {name: np.asarray(value, dtype=np.float64) for name, value in scalars.items()}
     return errors | _own_error(how or {})
 
@@ -104,6 +108,25 @@ def _own_error(how: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         return {}
     found = {name: np.asarray(float(how[attribute])) for name, attribute in _OWN.items() if attribute in how}
     return found | {"reference_converged": np.asarray(int(bool(how.get("converged", False))))}
+
+
+def energy_drift(run: Group) -> dict[str, float]:
+    """`energy_drift` of the group `observables`, empty where it has no energy or that is 0 at first.
+
+    The standard error is that of the difference at the worst time, as if both energies were independent: an
+    upper bound where they are measured on the same samples.
+    """
+    energy = np.asarray(run.get("energy", ()), dtype=np.float64)
+    if energy.size == 0 or energy[0] == 0.0:
+        return {}
+    away = np.abs(energy - energy[0]) / np.abs(energy[0])
+    worst = int(np.argmax(away))
+    found = {"energy_drift": float(away[worst])}
+    if "energy_stderr" in run:
+        stderr = np.asarray(run["energy_stderr"], dtype=np.float64)
+        both = np.hypot(stderr[worst], stderr[0]) if worst else 0.0
+        found["energy_drift_stderr"] = float(both / np.abs(energy[0]))
+    return found
 
 
 def closed_form_results(

@@ -112,7 +112,7 @@ def _snapshots(
 ) -> None:
     time, x, mine, stderr = density["time"], density["x"], density["density"], density.get("density_stderr")
     for ax, k in zip(axes, (0, (len(time) - 1) // 2, len(time) - 1), strict=True):
-        _band(ax, x, mine[k], None if stderr is None else stderr[k], label="run", color=BLUE)
+        band(ax, x, mine[k], None if stderr is None else stderr[k], label="run", color=BLUE)
         if true is not None:
             ax.plot(x, true[k], label=name, **REFERENCE_STYLES[0])
         ax.set(title=f"$t$ = {time[k]:.4g}", xlabel="position $x$ (length)", xlim=limits)
@@ -163,7 +163,7 @@ def _particle_lines(ax: Axes, group: Group, name: str, axis: int) -> None:
             ax.plot(time, column, color=SKY, linewidth=0.7, label="each particle" if k == 0 else None)
     stderr = group.get(f"{name}_stderr")
     spread = None if stderr is None else stderr[:, :, axis].mean(1)
-    _band(ax, time, values.mean(1), spread, label="run" if particles == 1 else "particle average", color=BLUE)
+    band(ax, time, values.mean(1), spread, label="run" if particles == 1 else "particle average", color=BLUE)
 
 
 def _variance_error(ax: Axes, run: RunToPlot, axis: int) -> None:
@@ -240,14 +240,14 @@ def energy_figure(run: RunToPlot) -> Figure | None:
     time = group["time"]
     for name, label, color in parts:
         if name in group:
-            _band(axes[0, 0], time, group[name], group.get(f"{name}_stderr"), label=label, color=color)
+            band(axes[0, 0], time, group[name], group.get(f"{name}_stderr"), label=label, color=color)
     axes[0, 0].set_ylabel("energy")
     _room_for_legend(axes[0, 0], ncols=2)
     start = float(group["energy"][0])
     unit = 100.0 / abs(start) if start != 0.0 else np.nan
     error = group.get("energy_stderr")
     drift = unit * (group["energy"] - start)
-    _band(axes[1, 0], time, drift, None if error is None else unit * error, label="run", color=BLACK)
+    band(axes[1, 0], time, drift, None if error is None else unit * error, label="run", color=BLACK)
     axes[1, 0].axhline(0.0, color=GREY, linewidth=0.8)
     axes[1, 0].set(ylabel="change of the energy (%)", xlabel="time $t$", xlim=(time[0], time[-1]))
     if with_center:
@@ -266,7 +266,7 @@ def _center_of_mass(axes: NDArray[Any], run: RunToPlot, group: Group) -> None:
             stderr = group.get(f"{key}_stderr")
             label = "run" if dimensions == 1 else f"run, {'xyz'[axis]}"
             spread = None if stderr is None else stderr[:, axis]
-            _band(ax, time, group[key][:, axis], spread, label=label, color=color)
+            band(ax, time, group[key][:, axis], spread, label=label, color=color)
         for axis, line in enumerate(() if curve is None else curve.T):
             legend = "exact (Kohn's theorem)" if axis == 0 else None
             ax.plot(fine, line, label=legend, **REFERENCE_STYLES[0])
@@ -293,7 +293,7 @@ def empty_figure(run: RunToPlot, width: float, height: float, *, bands: bool = T
     return figure
 
 
-def _band(ax: Axes, x: Array, y: Array, stderr: Array | None, *, label: str, color: str) -> None:
+def band(ax: Axes, x: Array, y: Array, stderr: Array | None, *, label: str, color: str) -> None:
     """A line with a band of two standard errors."""
     ax.plot(x, y, color=color, label=label)
     if stderr is not None:

@@ -1,19 +1,21 @@
 """Figures of a run as PNG files: density, moments, training, energy, pairs, coherence.
 
-matplotlib is loaded only here, in `figures` and in `correlation_figures`, only when a figure is asked for,
-and without pyplot, so that no window system and no global state is involved.
+matplotlib is loaded only here, in `figures`, `correlation_figures` and `entries_figure`, only when a figure
+is asked for, and without pyplot, so that no window system and no global state is involved.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsmsim.analysis.entries import Entry
 from dsmsim.analysis.loading import RunToPlot, load_run
+from dsmsim.config import Config
 from dsmsim.errors import ConfigError, StoreError
-from dsmsim.store import RunDirectory
+from dsmsim.store import Results, RunDirectory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,8 +37,7 @@ def plot_run(path: str | Path, out_dir: str | Path | None = None) -> list[Path]:
         ConfigError: matplotlib is not installed.
         StoreError: the results cannot be read, or the figures not written.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError("figures need matplotlib: pip install 'dsmsim[plot]'")
+    require_matplotlib()
     from dsmsim.analysis import correlation_figures, figures
 
     directory = RunDirectory(path) if Path(path).is_dir() else RunDirectory(Path(path).parent)
@@ -55,11 +56,41 @@ def plot_run(path: str | Path, out_dir: str | Path | None = None) -> list[Path]:
         for name, draw in drawings.items():
             figure = draw(run)
             if figure is not None:
-                written.append(_save(figure, target / f"{name}.png"))
+                written.append(save_figure(figure, target / f"{name}.png"))
     return written
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def plot_entries(
+    entries: Sequence[Entry], reference: Results, name: str, file: Path, config: Config | None
+) -> Path:
+    """Draw several results beside each other into `file` (PNG), replacing what is there; its path.
+
+    Args:
+        entries, reference, name, config: as of `entries_figure.entries_figure`.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        StoreError: the file cannot be written.
+    """
+    require_matplotlib()
+    from dsmsim.analysis import entries_figure, figures
+
+    with figures.style():
+        return save_figure(entries_figure.entries_figure(entries, reference, name, config), file)
+
+
+def require_matplotlib() -> None:
+    """Raise ConfigError where matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError("figures need matplotlib: pip install 'dsmsim[plot]'")
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as a PNG file, in a directory that is made where it is missing; its path.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)

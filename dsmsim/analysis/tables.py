@@ -31,9 +31,11 @@ METRICS = {
     "momentum_l1_mean": "momentum density L1, mean over time",
     "momentum_l1_max": "momentum density L1, largest over time",
     "occupation_error": "natural occupation, largest difference",
+    "energy_drift": "energy, largest relative change over time",
     "E_u": "osmotic velocity, relative L2",
     "E_v_field": "current velocity, relative L2",
 }
+TRAIN_MORE = "Raise train.epochs, then train.points or network.width"  # what helps a run
 FLOORS = {"variance_error_mean": "variance_error_floor", "density_l1_mean": "density_l1_floor"}
 # the reference's own error of the same kind
 OWN = {name: "reference_error_variance" for name in ("E_v", "E_v_all", "variance_error_mean")}
@@ -103,7 +105,7 @@ def checks_table(checks: Sequence[Check] | Mapping[str, NDArray[Any]]) -> Table:
     return table
 
 
-def verdict(checks: Sequence[Check] | Mapping[str, NDArray[Any]]) -> str:
+def verdict(checks: Sequence[Check] | Mapping[str, NDArray[Any]], remedy: str = TRAIN_MORE) -> str:
     """One line, with rich markup: how many checks passed, and what to do where some did not."""
     passed = (checks if isinstance(checks, Mapping) else checks_group(checks))["passed"]
     failed = len(passed) - int(sum(passed))
@@ -111,8 +113,8 @@ def verdict(checks: Sequence[Check] | Mapping[str, NDArray[Any]]) -> str:
         return f"[green]all {len(passed)} checks passed[/green]"
     return (
         f"[bold red]{failed} of {len(passed)} checks failed[/bold red]: the fields are not yet what "
-        "their own samples say. Raise train.epochs, then train.points or network.width"
-    )
+        f"their own samples say. {remedy}"
+    ).rstrip()
 
 
 def _number(value: Any) -> str:

@@ -8,11 +8,13 @@ it. None of this is physics: it is not part of `Config.physics_hash`.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
 
-from dsmsim.config.fields import Table, broken_rule, is_number
+from dsmsim.config.fields import NonNegative, Table, broken_rule, is_number
 from dsmsim.config.memory import memory_for_baselines, parse_size
 
 Auto = Literal["auto"]
@@ -63,6 +65,7 @@ def _memory(value: object) -> str:
 
 
 AutoPoints = Annotated[int | Auto, _auto_or_count(8, "points", 128)]
+AutoOneBody = Annotated[int | Auto, _auto_or_count(0, "functions", 6)]
 AutoQuanta = Annotated[int | Auto, _auto_or_count(1, "quanta", 40)]
 AutoPositive = Annotated[float | Auto, PlainValidator(_auto_or_positive)]
 Tolerance = Annotated[float, Field(gt=0, lt=1)]
@@ -129,6 +132,157 @@ class ExactTable(Table):
     tolerance: Tolerance = Field(default=1e-4, description=_TOLERANCE)
 
 
+class TvmcTable(Table):
+    """[baselines.tvmc]: time-dependent variational Monte Carlo."""
+
+    ansatz: Literal["jastrow", "hermite", "python"] = Field(
+        default="jastrow",
+        description="jastrow: log psi linear in its parameters, one-body and pair functions; hermite: as "
+        "published, Hermite functions and their symmetrised products; python: a function of your own",
+    )
+    function: str | None = Field(
+        default=None,
+        description='python: "module:function", which builds the ansatz; see the documentation of t-VMC',
+        examples=["my_ansatz:build"],
+    )
+    pair_functions: int = Field(
+        default=6, ge=0, le=16, description="jastrow: Gaussians of the distance, besides its square"
+    )
+    three_body_functions: int = Field(
+        default=3,
+        ge=0,
+        le=16,
+        description="jastrow: how many of the pair functions make three-body products, from three bosons on",
+    )
+    one_body_functions: AutoOneBody = Field(
+        default="auto",
+        description='jastrow: Gaussians of a coordinate, besides x and x^2; "auto": none in harmonic traps',
+    )
+    n_max: int = Field(default=20, ge=0, le=60, description="hermite: highest order of the functions")
+    walkers: int = Field(default=8192, ge=64, description="configurations, over all ranks")
+    sampling: Literal["transport", "metropolis"] = Field(
+        default="transport",
+        description="transport: walkers move with the flow and are weighted by |psi|^2 over their density; "
+        "metropolis: they count the same after the sweeps, which must suffice",
+    )
+    sweeps: int = Field(default=2, ge=0, description="Metropolis sweeps over all walkers after each step")
+    integrator: Literal["rk4", "heun", "euler", "adaptive"] = Field(
+        default="adaptive", description="of the parameters in time; adaptive: embedded pair of orders 5 and 4"
+    )
+    dt: AutoPositive = Field(
+        default="auto",
+        description='time step (time), > 0; the first where steps adapt; "auto": 1/100 of the '
+        "initial cloud's own time",
+    )
+    tolerance: Tolerance = Field(
+        default=1e-4, description="adaptive: largest distance of states that a step may be wrong by (no unit)"
+    )
+    cutoff: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=1e-5,
+        description="soft cut-off of the eigenvalues of the scaled quantum geometric tensor, relative to the "
+        "largest; 0: none",
+    )
+    diagonal_shift: NonNegative = Field(
+        default=0.0, description="added to the diagonal of the scaled quantum geometric tensor"
+    )
+    snr: NonNegative = Field(
+        default=0.0, description="directions whose force is below `snr` standard errors are damped; 0: none"
+    )
+
+
+@dataclass(frozen=True)
+class _Suited:
+    """Defaults of [baselines.pinn] that depend on its form and optimiser."""
+
+    width: int
+    epochs: int
+    points: int
+    precision: str
+
+
+_PINN_SUITED = {
+    "gauss_newton": _Suited(20, 100, 2048, "float32"),
+    "adam": _Suited(32, 4000, 1024, "float32"),
+    "published": _Suited(300, 30000, 20000, "float64"),
+}
+
+
+def _pinn_optimizer(table: dict[str, Any]) -> Literal["gauss_newton", "adam"]:
+    return "adam" if table.get("form") == "published" else "gauss_newton"
+
+
+def _suited(key: str) -> Callable[[dict[str, Any]], Any]:
+    """Default of a key, once form and optimiser are known."""
+
+    def default(table: dict[str, Any]) -> Any:
+        published = table.get("form") == "published"
+        kind = "published" if published else table.get("optimizer", "gauss_newton")
+        return getattr(_PINN_SUITED[kind], key)
+
+    return default
+
+
+class PinnTable(Table):
+    """[baselines.pinn]: a network for psi, trained on the residual of the Schroedinger equation."""
+
+    form: Literal["hard", "published"] = Field(
+        default="hard",
+        description="hard: psi = psi_0 exp(t net), points follow the density; published: net for the real "
+        "and the imaginary part, uniform points in a box, initial condition and boundary in the loss",
+    )
+    optimizer: Literal["gauss_newton", "adam"] = Field(
+        default_factory=_pinn_optimizer,
+        description="gauss_newton: least squares with memory, for up to a few thousand parameters; adam; "
+        "absent: gauss_newton for hard; published knows adam alone",
+    )
+    width: int = Field(
+        default_factory=_suited("width"),
+        ge=1,
+        le=4096,
+        description="width of the hidden layers; absent: what suits form and optimiser, as for `epochs`, "
+        "`points` and `precision`",
+    )
+    depth: int = Field(
+        default=2, ge=1, le=16, description="hard: hidden layers; those of published are fixed"
+    )
+    gaussians: int = Field(
+        default=4,
+        ge=0,
+        le=16,
+        description="hard: Gaussians of distances as features, the narrowest as wide as the initial cloud, "
+        "each next one twice as wide",
+    )
+    epochs: int = Field(default_factory=_suited("epochs"), ge=1, description="steps of the optimiser")
+    points: int = Field(
+        default_factory=_suited("points"), ge=64, description="points of the residual in each step"
+    )
+    learning_rate: AutoPositive = Field(
+        default="auto",
+        description='largest rate of adam, factor of the steps of gauss_newton, > 0; "auto": 5e-3 for adam, '
+        "1 for gauss_newton; published: 5e-5, or 1e-3 for a single particle",
+    )
+    precision: Literal["float32", "float64"] = Field(
+        default_factory=_suited("precision"), description="floating-point numbers in training"
+    )
+    tolerance: Tolerance = Field(
+        default=0.5, description="bound on the error of psi (in L2, no unit) above which there is a warning"
+    )
+    box: AutoPositive = Field(
+        default="auto",
+        description='published: half width of the box (length), > 0; "auto": 1.5, or 2 for a single particle',
+    )
+    collocation: int = Field(
+        default=60000, ge=64, description="published: all points of the residual, a Latin hypercube"
+    )
+    initial_points: int = Field(default=1000, ge=1, description="published: points of the initial condition")
+    boundary_points: int = Field(default=300, ge=1, description="published: points on the box's faces")
+    restore_order: bool = Field(
+        default=True,
+        description="published, two particles: whether the outputs are put back in the order of the unsorted "
+        "particles, as the published program does: it exchanges real and imaginary part",
+    )
+
+
 class BaselinesTable(Table):
     """[baselines]: solvers to compare with, for `dsmsim baseline` and [compare]."""
 
@@ -148,6 +302,8 @@ class BaselinesTable(Table):
     fock: FockTable = Field(
         default_factory=FockTable, description="one dimension: bosonic Fock space, any smooth potential"
     )
+    tvmc: TvmcTable = Field(default_factory=TvmcTable, description="time-dependent variational Monte Carlo")
+    pinn: PinnTable = Field(default_factory=PinnTable, description="physics-informed network for psi")
     exact: ExactTable = Field(
         default_factory=ExactTable, description="whichever solver is cheapest for the problem"
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dsmsim.config.fields import TERM_NAME, per_axis
 from dsmsim.config.modes import balanced_modes, bond_limits, is_composite
 from dsmsim.config.problems import Problem, dotted, shown
+from dsmsim.config.run_tables import DEFAULT_GAUSSIAN_WIDTH
 from dsmsim.config.system import GaussianState, ProductState, TrapGroundState
 from dsmsim.config.term_checks import axes_problem, initial_expressions, term_problems
 from dsmsim.config.terms import DoubleWellTerm, HarmonicTerm
@@ -254,6 +255,13 @@ def _training(config: Config) -> Iterator[Problem]:
             "train.block",
             f"must divide train.trajectories = {train.trajectories}",
             f"write block = {divisor}, or trajectories = {_multiples(train.trajectories, train.block)}",
+        )
+    if train.points_from != "gaussian" and train.gaussian_width != DEFAULT_GAUSSIAN_WIDTH:
+        yield problem_at(
+            config,
+            "train.gaussian_width",
+            f'needs train.points_from = "gaussian", but it is "{train.points_from}"',
+            'write points_from = "gaussian", or remove it',
         )
     if train.warmup >= train.epochs:
         yield problem_at(

@@ -84,7 +84,12 @@ def share_of_work(config: Config, ranks: int) -> Share:
 
 
 def sampling_steps(config: Config) -> int:
-    """Steps of a training trajectory: as many as asked, and a whole number between any two residual times."""
+    """Steps of a training trajectory: as many as asked, and a whole number between any two residual times.
+
+    Points of a fixed Gaussian take none.
+    """
+    if config.train.points_from == "gaussian":
+        return 0
     slices = config.train.points // config.train.trajectories
     return slices * math.ceil(config.time.steps / slices)
 
@@ -106,7 +111,9 @@ def memory_estimate(config: Config, optimizer: OptimizerCosts, share: Share) -> 
 def _sampling(config: Config, size: int, share: Share) -> int:
     """Grids and noise of the trajectories in double precision and as used, and the points in the making."""
     n = config.system.coordinates
-    paths = share.trajectories * sampling_steps(config) * (n * (16 + size) + 40 + size)
+    slices = config.train.points // config.train.trajectories
+    knots = sampling_steps(config) or slices  # at which there are numbers drawn at random
+    paths = share.trajectories * knots * (n * (16 + size) + 40 + size)
     return paths + share.points * (size * (3 * n + 10) + 24)
 
 

@@ -31,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsmsim.measure.units import unit_means
+from dsmsim.measure.units import unit_means, weighted
 
 Array = NDArray[np.float64]
 
@@ -82,12 +82,23 @@ class ControlSums:
         self.squares = zeros(*shape, 3)
 
     def add(
-        self, time_index: int, trial: int, z: Tensor, y: Tensor, law: CompanionLaw, unit: int = 1
+        self,
+        time_index: int,
+        trial: int,
+        z: Tensor,
+        y: Tensor,
+        law: CompanionLaw,
+        unit: int = 1,
+        weights: Tensor | None = None,
     ) -> None:
-        """Add positions about the shift z (D, B, N) and their companions y (D, B, N), float64."""
+        """Add positions about the shift z (D, B, N) and their companions y (D, B, N), float64.
+
+        Weights (B,) belong to the positions only: the averages that the companions must have are unweighted.
+        """
         center = z.mean(2, keepdim=True)
         z = torch.cat((z, center), dim=2)
-        q, p = (unit_means(a, unit, dim=1).transpose(1, 2) for a in (z, z.square()))
+        targets = (weighted(a, weights, dim=1) for a in (z, z.square()))
+        q, p = (unit_means(a, unit, dim=1).transpose(1, 2) for a in targets)
         c = unit_means(_companions(y, law), unit, dim=1).transpose(1, 2)  # (D, N + 1, U, F)
         self.first[trial, time_index] += c.sum(2)
         self.gram[time_index] += c.transpose(2, 3) @ c

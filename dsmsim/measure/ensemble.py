@@ -6,8 +6,9 @@
     checks                  the identities of `identities.py`
 
 Everything is kept as sums and counts over independent units (`units.py`: a trajectory, a mirrored pair, a
-low-discrepancy set) in float64, so that batches, blocks and ranks add up. Energies in units of hbar times the
-inverse time of the input, lengths in those of the input.
+low-discrepancy set) in float64, so that batches, blocks and ranks add up. Samples of another density than
+|psi|^2 carry weights of mean 1 in every unit: whatever is averaged is multiplied by them. Energies in units
+of hbar times the inverse time of the input, lengths in those of the input.
 
 Shapes: B trajectories, N particles, D axes, n = N D coordinates, T times, K trials, U units.
 """
@@ -26,12 +27,13 @@ from dsmsim.measure.control import CompanionLaw, ControlSums, Corrected
 from dsmsim.measure.histogram import HistogramSums
 from dsmsim.measure.identities import CenterOfMass, Check, IdentitySums, center_of_mass_checks
 from dsmsim.measure.moments import Array, Moments, MomentSums
-from dsmsim.measure.units import mean_and_stderr, unit_means
+from dsmsim.measure.units import mean_and_stderr, unit_means, weighted
 from dsmsim.system import System
 
 ENERGIES = ("energy_kinetic_osmotic", "energy_kinetic_current", "energy_potential", "energy")
 AXES = "xyz"
 ROUNDING = 1e-24  # of the squares of u and v together: what is smaller is 0
+MEAN_WEIGHT = 1e-6  # largest deviation of a unit's mean weight from 1
 
 
 class ExactFields(Protocol):
@@ -110,6 +112,7 @@ class EnsembleSums:
         block: int = 0,
         unit: int = 1,
         companion: tuple[Tensor, CompanionLaw] | None = None,
+        weights: Tensor | None = None,
     ) -> None:
         """Add trajectories x (B, n) with velocities u, v (B, n) at time t = times[time_index].
 
@@ -119,32 +122,50 @@ class EnsembleSums:
         Args:
             unit: consecutive trajectories that make a unit of independence; divides B.
             companion: of each trajectory, (B, n), and its exact variances; needed with `control`.
+            weights: (B,) of the trajectories at this time, of mean 1 in every unit; None: all 1.
 
         Raises:
-            ValueError: if a block skips a time, is not made of whole units, or lacks its companion.
+            ValueError: if a block skips a time, is not made of whole units, lacks its companion, or has
+                weights of another mean.
         """
         if len(x) % unit:
             raise ValueError(f"{len(x)} trajectories are no whole number of units of {unit}")
-        x, u, v = (a.to(device=self.device, dtype=torch.float64) for a in (x, u, v))
-        clock = torch.full_like(x[:, :1], t)
-        z = x - self._shift
-        self._sampled[time_index] += len(x)
-        self._count[trial, time_index] += len(x) // unit
-        powers = torch.stack([z, z**2, z**3, z**4])
-        self._powers[:, time_index] += powers.sum(1)
-        q, p = unit_means(powers[:2], unit, dim=1)
-        self._trial_sums[:, trial, time_index] += torch.stack((q.sum(0), p.sum(0), q.square().sum(0)))
+        # whatever is added up over the batch has it as the last index in memory: x[k] is a coordinate
+        x, u, v = (a.to(device=self.device, dtype=torch.float64).t().contiguous() for a in (x, u, v))
+        w = self._checked(weights, unit)
+        clock = torch.full_like(x[0], t)[:, None]
+        z = x - self._shift[:, None]
+        self._sampled[time_index] += x.shape[1]
+        self._count[trial, time_index] += x.shape[1] // unit
+        square = z.square()
+        powers = weighted(torch.stack([z, square, square * z, square.square()]), w, dim=2)
+        self._powers[:, time_index] += powers.sum(2)
+        q, p = unit_means(powers[:2], unit, dim=2)
+        self._trial_sums[:, trial, time_index] += torch.stack((q.sum(1), p.sum(1), q.square().sum(1)))
         by_axis = self._by_axis(z)
-        self._moments.add(time_index, by_axis, unit)
-        self._center.add(time_index, by_axis.mean(2, keepdim=True), unit)
-        self._add_control(time_index, trial, by_axis, companion, unit)
-        positions = self._by_particle(x)
+        self._moments.add(time_index, by_axis, unit, w)
+        self._center.add(time_index, by_axis.mean(2, keepdim=True), unit, w)
+        self._add_control(time_index, trial, by_axis, companion, unit, w)
+        positions = self._by_axis(x)
         for axis, histogram in enumerate(self._histograms):
-            histogram.add(time_index, positions[..., axis], unit)
-        energy = self._add_energy(time_index, x, u, v, clock, unit)
-        self._add_field_errors(time_index, x, u, v, clock)
-        gradient = self.system.gradient(x, clock)
-        self._identities.add(time_index, (trial, block), x, u, v, gradient, energy, unit)
+            histogram.add(time_index, positions[axis], unit, w)
+        potential, gradient = self.system.potential_and_gradient(x.t(), clock)
+        energy = self._add_energy(time_index, u, v, potential, unit, w)
+        self._add_field_errors(time_index, x.t(), u.t(), v.t(), clock, w)
+        self._identities.add(time_index, (trial, block), x, u, v, gradient.t(), energy, unit, w)
+
+    def _checked(self, weights: Tensor | None, unit: int) -> Tensor | None:
+        """The weights, None where they are all 1."""
+        if weights is None:
+            return None
+        weights = weights.to(device=self.device, dtype=torch.float64)
+        mean = unit_means(weights, unit)
+        # weights that are not numbers pass: they show in the sums, as positions do
+        if bool(((mean - 1.0).abs() > MEAN_WEIGHT).any()):
+            raise ValueError(
+                f"weights must have mean 1 in every unit, not {mean.min():.6g} to {mean.max():.6g}"
+            )
+        return None if unit == 1 else weights
 
     def _add_control(
         self,
@@ -153,39 +174,40 @@ class EnsembleSums:
         by_axis: Tensor,
         companion: tuple[Tensor, CompanionLaw] | None,
         unit: int,
+        weights: Tensor | None,
     ) -> None:
         if self._control is None:
             return
         if companion is None:
             raise ValueError("control variates need the companion of every trajectory")
-        y = self._by_axis(companion[0].to(device=self.device, dtype=torch.float64))
-        self._control.add(time_index, trial, by_axis, y, companion[1], unit)
+        y = self._by_axis(companion[0].to(device=self.device, dtype=torch.float64).t())
+        self._control.add(time_index, trial, by_axis, y, companion[1], unit, weights)
 
     def _by_axis(self, x: Tensor) -> Tensor:
-        """(B, n) as (D, B, N)."""
-        return self._by_particle(x).permute(2, 0, 1)
-
-    def _by_particle(self, x: Tensor) -> Tensor:
-        return x.reshape(len(x), self.system.particles, self.system.dimensions)
+        """(n, B) as (D, B, N)."""
+        return x.reshape(self.system.particles, self.system.dimensions, x.shape[1]).permute(1, 2, 0)
 
     def _add_energy(
-        self, time_index: int, x: Tensor, u: Tensor, v: Tensor, clock: Tensor, unit: int
+        self, time_index: int, u: Tensor, v: Tensor, potential: Tensor, unit: int, weights: Tensor | None
     ) -> Tensor:
         half = 0.5 * self.system.mass
-        osmotic, current = half * u.square().sum(1), half * v.square().sum(1)
-        potential = self.system.potential(x, clock)
+        osmotic, current = half * u.square().sum(0), half * v.square().sum(0)
         total = osmotic + current + potential
-        parts = unit_means(torch.stack((osmotic, current, potential, total)), unit, dim=1)
-        self._energy[time_index] += torch.stack((parts.sum(1), parts.square().sum(1)), dim=1)
-        self._magnitude[time_index] += (osmotic + current + potential.abs()).sum() / unit
+        magnitude = osmotic + current + potential.abs()
+        rows = weighted(torch.stack((osmotic, current, potential, total, magnitude)), weights, dim=1)
+        parts = unit_means(rows, unit, dim=1)
+        self._energy[time_index] += torch.stack((parts[:-1].sum(1), parts[:-1].square().sum(1)), dim=1)
+        self._magnitude[time_index] += parts[-1].sum()
         return total
 
-    def _add_field_errors(self, time_index: int, x: Tensor, u: Tensor, v: Tensor, clock: Tensor) -> None:
+    def _add_field_errors(
+        self, time_index: int, x: Tensor, u: Tensor, v: Tensor, clock: Tensor, weights: Tensor | None
+    ) -> None:
         if self.exact is None:
             return
         for row, (field, true) in enumerate(((u, self.exact.u(x, clock)), (v, self.exact.v(x, clock)))):
-            sums = torch.stack(((field - true).square().sum(), true.square().sum()))
-            self._field_errors[time_index, row] += sums
+            squares = torch.stack(((field - true).square().sum(1), true.square().sum(1)))
+            self._field_errors[time_index, row] += weighted(squares, weights, dim=1).sum(1)
 
     def tensors(self) -> list[Tensor]:
         """Every sum (float64), to be added over ranks in place before the results are read."""

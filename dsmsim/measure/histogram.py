@@ -50,22 +50,42 @@ class HistogramSums:
             raise ValueError("histogram edges must be at least two increasing numbers")
         self._edges = torch.as_tensor(self.edges, device=device)
         cells = len(self.edges) - 1
+        # of all cells, the outer ones too; nothing is beyond what is not a number
+        self._ends = torch.nn.functional.pad(self._edges, (1, 1), value=np.nan)
+        widths = np.diff(self.edges)
+        self._even = bool(np.allclose(widths, widths.mean(), rtol=1e-6, atol=0.0))
         self.counts = torch.zeros(times, cells, dtype=torch.float64, device=device)
         self.squares = torch.zeros_like(self.counts)
         self.outside = torch.zeros(times, dtype=torch.float64, device=device)
 
-    def add(self, time_index: int, positions: Tensor, unit: int = 1) -> None:
-        """Count positions (B, N) along this axis, in units of `unit` consecutive trajectories."""
+    def add(self, time_index: int, positions: Tensor, unit: int = 1, weights: Tensor | None = None) -> None:
+        """Count positions (B, N) along this axis, in units of `unit` consecutive ones, with weights (B,)."""
         units, cells = len(positions) // unit, len(self.edges) - 1
-        # cell 0 gathers what lies below, cell `cells + 1` what lies above (and what is not a number)
-        index = torch.bucketize(positions.contiguous(), self._edges, right=True)
-        rows = torch.arange(units, device=positions.device).repeat_interleave(unit)[:, None] * (cells + 2)
-        flat = torch.bincount((rows + index).reshape(-1), minlength=units * (cells + 2))
+        columns = positions.t()  # the batch is the last index in memory wherever this is called from
+        index = self._cells(columns)
+        if units > 1:
+            rows = torch.arange(units, device=positions.device).repeat_interleave(unit)
+            index = index + rows * (cells + 2)
+        each = None if weights is None else weights.expand_as(columns).reshape(-1)
+        flat = torch.bincount(index.reshape(-1), each, minlength=units * (cells + 2))
         per_unit = flat.reshape(units, cells + 2).to(torch.float64) / unit
         inside = per_unit[:, 1:-1]
         self.counts[time_index] += inside.sum(0)
         self.squares[time_index] += inside.square().sum(0)
         self.outside[time_index] += per_unit[:, 0].sum() + per_unit[:, -1].sum()
+
+    def _cells(self, positions: Tensor) -> Tensor:
+        """Cells of positions: 0 is all that lies below, C + 1 what lies above or is not a number."""
+        if not self._even:
+            return torch.bucketize(positions.contiguous(), self._edges, right=True)
+        # no search: the cell by division, put right by one where rounding has moved it across an edge
+        last = len(self.edges)
+        scale = (last - 1) / (self.edges[-1] - self.edges[0])
+        guess = torch.nan_to_num((positions - self.edges[0]) * scale + 1.0, nan=last, posinf=last, neginf=0.0)
+        cell = guess.clamp_(0.0, last).to(torch.int64)
+        cell += positions >= self._ends[cell + 1]
+        cell -= (positions < self._ends[cell]).to(torch.int64)
+        return cell
 
     def tensors(self) -> list[Tensor]:
         """The sums, to be added over ranks in place."""

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dsmsim.measure.probes import Probes
-from dsmsim.measure.units import mean_and_stderr, unit_means
+from dsmsim.measure.units import mean_and_stderr, unit_means, weighted
 from dsmsim.system import System
 
 Array = NDArray[np.float64]
@@ -182,32 +182,34 @@ class IdentitySums:
         gradient: Tensor,
         energy: Tensor,
         unit: int = 1,
+        weights: Tensor | None = None,
     ) -> None:
         """Add one block at one time.
 
         Args:
             time_index: of `times`.
             key: trial and block, which tell the trajectories of one batch from another.
-            x, u, v, gradient: (B, n) positions, velocities and grad V.
+            x, u, v, gradient: (n, B) positions, velocities and grad V.
             energy: (B,) local energy.
             unit: consecutive trajectories that make a unit of independence.
+            weights: (B,) at this time; they multiply the functions, so that increments along a trajectory are
+                those of weight times function.
 
         Raises:
             ValueError: if the block `key` does not come in the order of the times.
         """
         values = self.probes(x, u, v, gradient)
         weight = float(self._weights[time_index])
-        scale = values.divergence.abs() + values.projection.abs()
+        scale = weighted(values.divergence.abs() + values.projection.abs(), weights, dim=1)
         self.score[:, 2] += weight / unit * scale.sum(1)
-        score = weight * (values.divergence + values.projection)
-        phi = torch.cat((values.path, energy[None]))
-        flux = torch.cat((values.flux, torch.zeros_like(energy[None])))
+        score = weighted(weight * (values.divergence + values.projection), weights, dim=1)
+        phi = weighted(torch.cat((values.path, energy[None])), weights, dim=1)
+        flux = weighted(torch.cat((values.flux, torch.zeros_like(energy[None]))), weights, dim=1)
         path = self._advance(time_index, key, phi, flux, score)
         change = phi - path.start
         closure = unit_means(change - path.integral, unit, dim=1)
-        averages = (change.abs(), flux, flux.abs())
-        columns = (closure, closure.square(), *(unit_means(a, unit, dim=1) for a in averages))
-        self.path[time_index] += torch.stack([c.sum(1) for c in columns], dim=1)
+        averages = torch.stack((change.abs(), flux, flux.abs())).sum(2) / unit
+        self.path[time_index] += torch.stack((closure.sum(1), closure.square().sum(1), *averages), dim=1)
         if time_index == len(self.times) - 1:
             average = unit_means(path.score, unit, dim=1)
             self.score[:, :2] += torch.stack((average.sum(1), average.square().sum(1)), dim=1)

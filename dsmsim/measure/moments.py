@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsmsim.measure.units import grouped, unit_means
+from dsmsim.measure.units import grouped, unit_means, weighted
 
 Array = NDArray[np.float64]
 
@@ -52,23 +52,23 @@ class MomentSums:
         self.qq = torch.zeros(*shape, coordinates, dtype=torch.float64, device=device)
         self.p, self.pq, self.pp = (torch.zeros_like(self.qq) for _ in range(3))
 
-    def add(self, time_index: int, z: Tensor, unit: int = 1) -> None:
-        """Add samples z (groups, B, N), float64, in units of `unit` consecutive ones."""
-        q = unit_means(z, unit, dim=1)
+    def add(self, time_index: int, z: Tensor, unit: int = 1, weights: Tensor | None = None) -> None:
+        """Add samples z (groups, B, N), float64, in units of `unit` consecutive ones, with weights (B,)."""
+        heavy = weighted(z, weights, dim=1)
+        q = unit_means(heavy, unit, dim=1)
         self.first[time_index] += q.sum(1)
         qq = q.transpose(1, 2) @ q
         self.qq[time_index] += qq
-        if unit == 1:  # p_ij = z_i z_j: matrix products do it
+        if unit == 1 and weights is None:  # p_ij = z_i z_j: matrix products do it
             square = z.square()
             self.p[time_index] += qq
             self.pq[time_index] += z.transpose(1, 2) @ square
             self.pp[time_index] += square.transpose(1, 2) @ square
             return
         rows = max(1, CHUNK // (z.shape[0] * z.shape[2] ** 2))
-        parts = grouped(z, unit, dim=1)
+        parts, heavy_parts = (grouped(a, unit, dim=1) for a in (z, heavy))
         for k in range(0, q.shape[1], rows):
-            some = parts[:, k : k + rows]
-            p = some.transpose(2, 3) @ some / unit
+            p = parts[:, k : k + rows].transpose(2, 3) @ heavy_parts[:, k : k + rows] / unit
             self.p[time_index] += p.sum(1)
             self.pq[time_index] += (p * q[:, k : k + rows, None, :]).sum(1)
             self.pp[time_index] += p.square().sum(1)

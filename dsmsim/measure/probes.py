@@ -31,7 +31,7 @@ from torch import Tensor
 from dsmsim.system import System
 
 CONTACT = 0.25  # range of the contact functions in units of the typical initial pair distance
-CHUNK = 200_000  # pair components handled at once: they stay in the cache, and memory stays flat in N
+CHUNK = 40_000  # pair components handled at once: they stay in the cache, and memory stays flat in N
 LOG_2 = math.log(2.0)
 
 Pairs = list[tuple[Tensor, Tensor]]  # two numbers per trajectory, for each test function
@@ -78,12 +78,15 @@ class Probes:
             self.path_names += ["newton: pair contact"]
 
     def __call__(self, x: Tensor, u: Tensor, v: Tensor, gradient: Tensor) -> ProbeValues:
-        """Evaluate at x, u, v, gradient (of V), each (B, n) float64."""
+        """Evaluate at x, u, v, gradient (of V), each (n, B) float64."""
         size = max(1, self.system.particles * (self.system.particles - 1) // 2) * self.system.dimensions
-        rows = max(1, CHUNK // size)
+        columns = max(1, CHUNK // size)
         parts = [
-            self._evaluate(*(a[k : k + rows] for a in (x, u, v, gradient))) for k in range(0, len(x), rows)
+            self._evaluate(*(a[:, k : k + columns] for a in (x, u, v, gradient)))
+            for k in range(0, x.shape[1], columns)
         ]
+        if len(parts) == 1:
+            return parts[0]
         return ProbeValues(*(torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True)))
 
     def _evaluate(self, x: Tensor, u: Tensor, v: Tensor, gradient: Tensor) -> ProbeValues:
@@ -96,58 +99,71 @@ class Probes:
         return ProbeValues(divergence, 2.0 * self.system.mass / self.system.hbar * projection, phi, flux)
 
     def _particles(self, x: Tensor) -> Tensor:
-        return x.reshape(len(x), self.system.particles, self.system.dimensions)
+        """(n, B) as (N, D, B)."""
+        return x.reshape(self.system.particles, self.system.dimensions, x.shape[1])
 
     def _one_body(self, x: Tensor, u: Tensor, v: Tensor, gradient: Tensor) -> tuple[Pairs, Pairs]:
         """(div f, u.f) for f_i = l_i h(z_i), h = 1, z, z^3, tanh z; (phi, flux) as `path_names` says."""
-        length, mass = self._length.to(x.device), self.system.mass
-        arm = x - self._center.to(x.device)
+        length, mass = self._length.to(x.device)[:, None], self.system.mass
+        arm = x - self._center.to(x.device)[:, None]
         z, lu, lv = arm / length, length * u, v / length
         tanh, log_cosh = _tanh_and_log_cosh(z)
+        square, lu_z = z.square(), lu * z
+        sum_square = square.sum(0)
         score = [
-            (torch.zeros_like(x[:, 0]), lu.sum(1)),
-            (torch.full_like(x[:, 0], x.shape[1]), (lu * z).sum(1)),
-            (3.0 * z.square().sum(1), (lu * z**3).sum(1)),
-            ((1.0 - tanh.square()).sum(1), (lu * tanh).sum(1)),
+            (torch.zeros_like(x[0]), lu.sum(0)),
+            (torch.full_like(x[0], len(x)), lu_z.sum(0)),
+            (3.0 * sum_square, (lu_z * square).sum(0)),
+            (len(x) - tanh.square().sum(0), (lu * tanh).sum(0)),
         ]
-        path = [(0.5 * z.square().sum(1), (lv * z).sum(1)), (log_cosh.sum(1), (lv * tanh).sum(1))]
-        momentum, force = mass * self._particles(v).sum(1), -self._particles(gradient).sum(1)
-        path += zip(momentum.unbind(1), force.unbind(1), strict=True)
-        virial = (mass * (u.square() + v.square()) - arm * gradient).sum(1)
-        return score, [*path, (mass * (arm * v).sum(1), virial)]
+        path = [(0.5 * sum_square, (lv * z).sum(0)), (log_cosh.sum(0), (lv * tanh).sum(0))]
+        momentum, force = mass * self._particles(v).sum(0), -self._particles(gradient).sum(0)
+        path += zip(momentum.unbind(0), force.unbind(0), strict=True)
+        virial = (mass * (u.square() + v.square()) - arm * gradient).sum(0)
+        return score, [*path, (mass * (arm * v).sum(0), virial)]
 
     def _center_of_mass(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """(div f, u.f) for f_i = R - c, the same for every particle."""
-        center = self._particles(x - self._center.to(x.device)).mean(1)
-        return torch.full_like(x[:, 0], self.system.dimensions), (self._particles(u).sum(1) * center).sum(1)
+        center = self._particles(x - self._center.to(x.device)[:, None]).mean(0)
+        return torch.full_like(x[0], self.system.dimensions), (self._particles(u).sum(0) * center).sum(0)
 
     def _pairs(self, x: Tensor, u: Tensor, v: Tensor, gradient: Tensor) -> tuple[Pairs, Pairs]:
         """The same for functions of r = x_i - x_j: sum_j l tanh(r_ij / l) and sum_j r_ij exp(-q_ij / 2).
 
         With q = |r|^2 / l_c^2, l_c the range of contact. A pair function acts on i and, reversed, on j, so
-        that only relative velocities du, dv and forces enter.
+        that only relative velocities du, dv and forces enter: (P, D, B) each.
         """
-        r, du, dv, dg = map(self.system.pair_differences, (x, u, v, gradient))
+        everything = torch.stack([self._particles(a) for a in (x, u, v, gradient)])
+        first, second = torch.triu_indices(self.system.particles, self.system.particles, 1, device=x.device)
+        r, du, dv, dg = everything.index_select(1, first) - everything.index_select(1, second)
         length, square = self._pair_length, (CONTACT * self._pair_length) ** 2
         dimensions, mass = self.system.dimensions, self.system.mass
         tanh, log_cosh = _tanh_and_log_cosh(r / length)
-        q = r.square().sum(2) / square
+        q = _over_axes(r.square()) / square
         bell = torch.exp(-0.5 * q)
-        r_u, r_v = (r * du).sum(2), (r * dv).sum(2)
+        r_u, r_v = _over_axes(r * du), _over_axes(r * dv)
+        bell_r_u, bell_r_v = bell * r_u, bell * r_v
+        components = r.shape[0] * dimensions
         score = [
-            (2.0 * (1.0 - tanh.square()).sum((1, 2)), length * (du * tanh).sum((1, 2))),
-            (2.0 * (bell * (dimensions - q)).sum(1), (bell * r_u).sum(1)),
+            (2.0 * (components - tanh.square().sum((0, 1))), length * (du * tanh).sum((0, 1))),
+            (2.0 * (bell * (dimensions - q)).sum(0), bell_r_u.sum(0)),
         ]
         # w.Df w = bell (|w|^2 - (r.w)^2 / l_c^2); lap f = 2 bell r (q - D - 2) / l_c^2 over both particles
-        stress = (dv.square() + du.square()).sum(2) - (r_v.square() + r_u.square()) / square
-        diffusion = self.system.hbar * r_u * (q - dimensions - 2.0) / square
-        balance = mass * stress + diffusion - (r * dg).sum(2)
+        stress = _over_axes(dv.square() + du.square()) - (r_v.square() + r_u.square()) / square
+        diffusion = (self.system.hbar / square) * bell_r_u * (q - dimensions - 2.0)
+        balance = bell * (mass * stress - _over_axes(r * dg)) + diffusion
+        both = bell_r_v.sum(0)
         path = [
-            (log_cosh.sum((1, 2)), (dv * tanh).sum((1, 2)) / length),
-            (bell.sum(1), -(bell * r_v).sum(1) / square),
-            (mass * (bell * r_v).sum(1), (bell * balance).sum(1)),
+            (log_cosh.sum((0, 1)), (dv * tanh).sum((0, 1)) / length),
+            (bell.sum(0), -both / square),
+            (mass * both, balance.sum(0)),
         ]
         return score, path
+
+
+def _over_axes(values: Tensor) -> Tensor:
+    """The sum over the axes of (P, D, B): (P, B)."""
+    return values[:, 0] if values.shape[1] == 1 else values.sum(1)
 
 
 def _tanh_and_log_cosh(z: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ averages within them, and its error comes from their spread,
     value = (1/U) sum_k a_k ,      stderr^2 = sum_k (a_k - value)^2 / (U (U - 1)).
 
 Units of one ensemble may differ a little in size; each counts the same, which leaves averages unbiased.
+Samples with weights, of mean 1 in their unit, make a_k a weighted average.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ def grouped(values: Tensor, unit: int, dim: int) -> Tensor:
     """`dim` (>= 0) of length U * unit as two dimensions, U and unit."""
     shape = values.shape
     return values.reshape(*shape[:dim], shape[dim] // unit, unit, *shape[dim + 1 :])
+
+
+def weighted(values: Tensor, weights: Tensor | None, dim: int = 0) -> Tensor:
+    """Values times the weights of their samples (B,), which run along `dim`; None: all 1."""
+    if weights is None:
+        return values
+    return values * weights.reshape(-1, *([1] * (values.dim() - 1 - dim)))
 
 
 def mean_and_stderr(count: Array, first: Array, second: Array) -> tuple[Array, Array]:

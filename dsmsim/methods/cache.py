@@ -33,6 +33,7 @@ from dsmsim.methods.installed import Progress, entry_of
 RESULTS, CHECKSUM = "results.h5", "results.h5.sha256"
 REFERENCE_SEED = 1
 _OFF = ("", "off")
+_BY_SAMPLES = ("tvmc", "pinn")  # they depend on the seed, on [evaluation] and others
 
 
 def cache_directory() -> Path | None:
@@ -54,15 +55,19 @@ def reference_config(config: Config, name: str) -> Config:
 
     Only the seed is: solvers draw with it the configurations at which they write velocity fields.
     """
-    known = name in type(config.baselines).model_fields
-    return config.model_copy(update={"seed": REFERENCE_SEED}) if known else config
+    return config.model_copy(update={"seed": REFERENCE_SEED}) if _is_solver(config, name) else config
+
+
+def _is_solver(config: Config, name: str) -> bool:
+    """Whether the result depends on the physics, the saved times and [baselines] alone."""
+    return name in type(config.baselines).model_fields and name not in _BY_SAMPLES
 
 
 def reference_key(config: Config, name: str) -> str:
     """sha256 of all that the results of this reference depend on."""
     plain = config.to_dict()
-    options: Any = plain  # a method of another package may read anything
-    if name in type(config.baselines).model_fields:
+    options: Any = plain  # what samples depends on more, and a method of another package may read anything
+    if _is_solver(config, name):
         tables = {key: table for key, table in plain["baselines"].items() if key != "memory"}
         # "exact" passes the input on to another solver
         options = tables if name == "exact" else tables[name]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
+from dsmsim.methods import cache
 from dsmsim.methods.installed import Progress
 from dsmsim.methods.references import CLOSED_FORM, closed_form_of, reference_results
 from dsmsim.store import RunDirectory, StoredResults, read_results, stored_config, update_results
+
+if TYPE_CHECKING:
+    from dsmsim.analysis import Entry
 
 Errors = dict[str, NDArray[Any]]
 Array = NDArray[np.float64]
@@ -33,28 +37,70 @@ def compare_with(config: Config, run: RunDirectory, name: str, progress: Progres
     return errors
 
 
-def compare_files(path: Path, reference: Path) -> Errors:
-    """Errors of one result against another.
+def compare_several(paths: Sequence[Path], reference: Path) -> list[Entry]:
+    """Errors of results against one reference, each under a short name.
 
     Args:
-        path: a directory with a results.h5, or such a file.
-        reference: the same, or "closed_form" for the exact solution of the problem of `path`.
+        paths: directories with a results.h5, or such files.
+        reference: the same, or "closed_form" for the exact solution of the problem of each.
 
     Raises:
         ConfigError: they are not about the same system, or there is no closed form.
         StoreError: a file is missing or damaged.
     """
-    stored = read_results(_file(path))
+    from dsmsim.analysis import Entry
+
+    entries = []
+    for path, name in zip(paths, short_names(paths), strict=True):
+        stored = read_results(_file(path))
+        try:
+            errors = errors_between(stored, _reference(path, stored, reference))
+        except ConfigError as error:
+            if len(paths) == 1:
+                raise
+            raise ConfigError(f"{path}: {error}", key=error.key) from error
+        entries.append(Entry(name, stored, errors))
+    return entries
+
+
+def draw_several(entries: Sequence[Entry], first: Path, reference: Path, file: Path | None) -> Path:
+    """The figure of several results, in `file` or beside the figures of the first one; its path.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        StoreError: the figure cannot be written.
+    """
+    from dsmsim.analysis import plot_entries
+
+    stored = entries[0].stored
+    truth = _reference(first, stored, reference)
+    directory = first if first.is_dir() else first.parent
+    target = file or RunDirectory(directory).figures / "methods.png"
+    (name,) = short_names([reference])
+    return plot_entries(entries, truth.results, name, target, stored_config(stored.attributes))
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The last part of every path that is not "results.h5"; whole paths where that is not enough."""
+    names = [path.parent.name if path.name == cache.RESULTS else path.name for path in paths]
+    return [
+        name if name and names.count(name) == 1 else str(path)
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def _reference(path: Path, stored: StoredResults, reference: Path) -> StoredResults:
+    """A reference that is named by a path, or the closed form of the problem of `path`."""
     if str(reference) != CLOSED_FORM or reference.exists():
-        return errors_between(stored, read_results(_file(reference)))
+        return read_results(_file(reference))
     config = stored_config(stored.attributes)
     if config is None:
         raise ConfigError(f"{path} does not say which problem it solves, so its closed form is not known")
-    return errors_between(stored, closed_form_of(config, stored))
+    return closed_form_of(config, stored)
 
 
 def _file(path: Path) -> Path:
-    return path / "results.h5" if path.is_dir() else path
+    return path / cache.RESULTS if path.is_dir() else path
 
 
 def errors_between(stored: StoredResults, reference: StoredResults) -> Errors:
@@ -65,7 +111,8 @@ def errors_between(stored: StoredResults, reference: StoredResults) -> Errors:
     """
     from dsmsim.analysis import compare
 
-    errors = compare(stored.results, reference.results, reference.attributes.get("observables"))
+    how = reference.attributes.get("observables")
+    errors = compare(stored.results, reference.results, how, conserved=_conserves_energy(stored))
     fields = reference.results.get("velocity_fields")
     if fields is not None and any(name.startswith("model/") for name in stored.results):
         from dsmsim.analysis.fields_error import field_errors
@@ -75,6 +122,17 @@ def errors_between(stored: StoredResults, reference: StoredResults) -> Errors:
         attributes = stored.attributes.get("observables", {})
         errors |= {name: np.asarray(attributes[name]) for name in ("E_u", "E_v_field") if name in attributes}
     return errors
+
+
+def _conserves_energy(stored: StoredResults) -> bool:
+    """Whether the potential does not depend on time; a file that does not say is given the benefit."""
+    from dsmsim.system import build_system
+
+    try:
+        config = stored_config(stored.attributes)
+        return config is None or build_system(config).is_static
+    except ConfigError:  # a function of the user that is not here
+        return False
 
 
 def evaluator(stored: StoredResults) -> Evaluate:

@@ -1,10 +1,15 @@
 """The methods that are installed, found through entry points.
 
-    dsmsim.methods        solve(config, out[, progress=]) writes out/results.h5
+    dsmsim.methods        solve(config, out[, progress=][, world=]) writes out/results.h5
     dsmsim.predictions    predict(config), of the same name: what solve would cost, in less than a second
 
 `progress` is called with one line of text at a time. A method without a prediction can still be used; nobody
 then knows beforehand what it costs, or whether it can treat the problem.
+
+A method whose solve has a parameter `world` shares its work out: `dsmsim baseline` runs it on every rank,
+with the started `World`, and rank 0 writes. An error that every rank raises alike must be marked by
+`world.agreed` or come out of `world.on_root`; any other ends the world at once. As a reference it is called
+without a world and must work alone.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from dsmsim.errors import ConfigError
 
 if TYPE_CHECKING:
     from dsmsim.config import Config
+    from dsmsim.parallel import World
 
 METHODS = "dsmsim.methods"
 PREDICTIONS = "dsmsim.predictions"
@@ -79,18 +85,38 @@ def baseline(name: str) -> Callable[..., Any]:
     return solve
 
 
-def solve_by(name: str, config: Config, out: Path, progress: Progress) -> Path:
+def takes_world(name: str) -> bool:
+    """Whether all ranks work on a solution by this baseline.
+
+    Raises:
+        ConfigError: no such method is installed.
+    """
+    return "world" in inspect.signature(baseline(name)).parameters
+
+
+def solve_by(name: str, config: Config, out: Path, progress: Progress, world: World | None = None) -> Path:
     """Solve the input by a baseline; the path of its results.
+
+    Args:
+        progress: called on rank 0 only.
+        world: the ranks that call this together, for a method that takes them; None: this process alone.
 
     Raises:
         ConfigError: no such method is installed, or it cannot treat the problem.
     """
     solve = baseline(name)
-    if "progress" in inspect.signature(solve).parameters:
-        solve(config, out, progress=progress)
-    else:
-        solve(config, out)
+    options: dict[str, Any] = {}
+    known = inspect.signature(solve).parameters
+    if "progress" in known:
+        options["progress"] = progress if world is None or world.rank == 0 else _silent
+    if world is not None and "world" in known:
+        options["world"] = world
+    solve(config, out, **options)
     return out / "results.h5"
+
+
+def _silent(line: str) -> None:
+    """Say nothing: the other ranks."""
 
 
 def predict(name: str, config: Config) -> Prediction | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from dsmsim.config import Config, Plan, load_config, make_plan
 from dsmsim.config.interactions import PythonPair
 from dsmsim.config.terms import PythonTerm
 from dsmsim.errors import ConfigError, StoppedEarly
-from dsmsim.methods.installed import baseline, predict, solve_by
+from dsmsim.methods.installed import predict, solve_by, takes_world
 from dsmsim.methods.references import Choice, choose_references, require_memory
 
 if TYPE_CHECKING:
@@ -60,26 +61,75 @@ def check(input_file: Path, ranks: int) -> tuple[Plan, Choice]:
 
 
 def solve_baseline(name: str, input_file: Path, out: Path | None, overwrite: bool) -> Path | None:
-    """`dsmsim baseline`: the path of the results on rank 0, None on the others, which have nothing to do.
+    """`dsmsim baseline`: the path of the results on rank 0, None on the others.
+
+    A method that takes a world is run by all ranks, any other by the first one, while the others leave.
 
     Raises:
         ConfigError: no such method, a wrong input, or one that the method cannot treat or hold.
     """
-    from dsmsim.parallel import launch_environment
-    from dsmsim.store import RunDirectory
+    from dsmsim.parallel import launch_environment, start
     from dsmsim.terminal import ProgressWatcher
 
-    baseline(name)
+    shared = takes_world(name)
     config = load_config(input_file)
-    if launch_environment().rank != 0:
-        return None
+    directory = out or Path("runs") / f"{input_file.stem}-{name}"
+
+    def progress(line: str) -> None:
+        ProgressWatcher().message(f"{name}: {line}")
+
+    if not shared:
+        if launch_environment().rank != 0:
+            return None
+        _prepare_baseline(name, config, directory, overwrite)
+        return solve_by(name, config, directory, progress)
+    if has_functions(config):
+        require_physics(config)
+    with start(config.run.device, config.run.timeout_seconds) as world, threads_of_this_rank(world):
+        world.on_root(lambda: _prepare_baseline(name, config, directory, overwrite))
+        results = solve_by(name, config, directory, progress, world)
+        return results if world.rank == 0 else None
+
+
+def _prepare_baseline(name: str, config: Config, directory: Path, overwrite: bool) -> None:
+    """Refuse what the method cannot treat or hold, then make its directory."""
+    from dsmsim.store import RunDirectory
+
     prediction = predict(name, config)
     if prediction is not None:
         require_memory(config, name, prediction)
-    directory = out or Path("runs") / f"{input_file.stem}-{name}"
     RunDirectory.create(directory, overwrite)
-    watcher = ProgressWatcher()
-    return solve_by(name, config, directory, lambda line: watcher.message(f"{name}: {line}"))
+
+
+@contextmanager
+def threads_of_this_rank(world: World) -> Iterator[None]:
+    """Let solvers, which ask OMP_NUM_THREADS, use this rank's share of the cores, as torch does."""
+    import torch
+
+    variable = "OMP_NUM_THREADS"
+    if world.size == 1 or variable in os.environ:
+        yield
+        return
+    os.environ[variable] = str(torch.get_num_threads())
+    try:
+        yield
+    finally:
+        del os.environ[variable]
+
+
+def report_baseline(name: str, results: Path, console: Console) -> None:
+    """Print how far a solution can be trusted, its checks where it has some, and the place of its file."""
+    from dsmsim.analysis import checks_table, verdict
+    from dsmsim.store import read_results
+    from dsmsim.terminal import solution_table
+
+    stored = read_results(results)
+    console.print(solution_table(name, stored.attributes.get("observables", {})))
+    checks = stored.results.get("checks")
+    if checks is not None:
+        console.print(checks_table(checks))
+        console.print(verdict(checks, remedy=""))
+    console.print(f"results   {results}", markup=False, highlight=False, soft_wrap=True)
 
 
 def has_functions(config: Config) -> bool:

@@ -82,6 +82,10 @@ class World:
         """The elementwise maximum of `tensor` over the ranks, in place; returns it. NaN may get lost."""
         return self._reduce(tensor, dist.ReduceOp.MAX, "max_")
 
+    def total(self, number: float) -> float:
+        """The sum of every rank's `number`."""
+        return float(self.sum_(torch.tensor([number], dtype=torch.float64)))
+
     def broadcast_(self, tensor: torch.Tensor, root: int = 0) -> torch.Tensor:
         """Overwrite `tensor` with that of rank `root`, in place; returns it. Shape and dtype must agree."""
         return self._in_place(

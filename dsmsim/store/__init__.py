@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dsmsim.store.checkpoint import Checkpoint, checkpoint_files, load_checkpoint, save_checkpoint
 from dsmsim.store.jsonlines import JsonLines, read_jsonlines
-from dsmsim.store.provenance import provenance, stored_config
+from dsmsim.store.provenance import Stopwatch, provenance, stored_config
 from dsmsim.store.results import (
     Attributes,
     Results,
@@ -23,6 +23,7 @@ __all__ = [
     "JsonLines",
     "Results",
     "RunDirectory",
+    "Stopwatch",
     "StoredResults",
     "checkpoint_files",
     "load_checkpoint",

@@ -12,6 +12,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,29 @@ _PACKAGES = ("torch", "numpy", "scipy", "h5py", "mpi4py")
 _SLURM = ("JOB_ID", "ARRAY_JOB_ID", "ARRAY_TASK_ID", "STEP_ID", "JOB_NAME", "JOB_NODELIST", "RESTART_COUNT")
 
 
+@dataclass(frozen=True)
+class Stopwatch:
+    """When a piece of work began.
+
+    Attributes:
+        wall: `time.time()` then, s.
+        cpu: CPU seconds that this process, with all its threads, had used by then.
+    """
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def start(cls) -> Stopwatch:
+        """Now."""
+        return cls(time.time(), time.process_time())
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds that this process has used since."""
+        return time.process_time() - self.cpu
+
+
 def provenance(
     config: Config,
     *,
@@ -33,11 +57,13 @@ def provenance(
     launcher: str = "none",
     hosts: Sequence[str] = (),
     devices: Sequence[str] = (),
-    started: float | None = None,
+    started: Stopwatch | float | None = None,
+    cpu_seconds: float | None = None,
+    solve_cpu_seconds: float | None = None,
     input_text: str = "",
     variables: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The attributes of the group `provenance`; what is unknown is left out, the CPU time is this rank's.
+    """The attributes of the group `provenance`; what is unknown is left out.
 
     Args:
         config: the run's input.
@@ -45,13 +71,19 @@ def provenance(
         launcher: what started them.
         hosts: of all ranks, in order of rank; this host by default.
         devices: of all ranks, in order of rank.
-        started: `time.time()` at the start of the run, for the wall-clock time.
+        started: when this solution was begun, for its wall-clock and CPU time; of a plain `time.time()` only
+            the former is known.
+        cpu_seconds: of this solution, all ranks together; by default those of this process since `started`.
+        solve_cpu_seconds: what training or propagation took of them, without evaluation.
         input_text: the input file as given.
         variables: the environment, `os.environ` by default.
     """
     if variables is None:
         variables = os.environ
     now = time.time()
+    if isinstance(started, Stopwatch):
+        cpu_seconds = started.cpu_seconds if cpu_seconds is None else cpu_seconds
+        started = started.wall
     values: dict[str, Any] = {
         "title": config.title,
         "seed": config.seed,
@@ -61,7 +93,8 @@ def provenance(
         "command": shlex.join(sys.argv),
         "finished": datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="seconds"),
         "wall_seconds": None if started is None else now - started,
-        "cpu_seconds": time.process_time(),
+        "cpu_seconds": cpu_seconds,
+        "solve_cpu_seconds": solve_cpu_seconds,
         "world_size": world_size,
         "launcher": launcher,
         "hosts": list(hosts) or [socket.gethostname()],

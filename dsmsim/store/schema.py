@@ -147,6 +147,23 @@ _TRAINING = {
     "seconds": Variable(("epoch",), "s", "wall-clock time since the start of training"),
 }
 
+_PER_STEP = ("step",)
+_PROPAGATION = {
+    "step": Variable(_PER_STEP, "1", "step of the integrator", "int"),
+    "step_time": Variable(_PER_STEP, "time", "time at the end of the step"),
+    "dt": Variable(_PER_STEP, "time", "length of the step"),
+    "energy": Variable(_PER_STEP, "energy", "energy of the walkers"),
+    "energy_imaginary": Variable(_PER_STEP, "energy", "imaginary part of it, 0 but for sampling errors"),
+    "energy_deviation": Variable(_PER_STEP, "energy", "rms fluctuation of the local energy"),
+    "residual": Variable(_PER_STEP, "1", "part of the local energy's fluctuation that no parameter follows"),
+    "effective_fraction": Variable(_PER_STEP, "1", "effective fraction of the walkers"),
+    "parameter": Variable(("parameter",), "1", "variational parameter", "text"),
+    "theta_re": Variable(("step", "parameter"), "1", "parameter, real part"),
+    "theta_im": Variable(("step", "parameter"), "1", "parameter, imaginary part"),
+    "spectrum": Variable(("step", "parameter"), "1", "eigenvalues of the scaled quantum geometric tensor"),
+    "snr": Variable(("step", "parameter"), "1", "signal-to-noise ratio of the force along each eigenvector"),
+}
+
 _CHECKS = {
     "check": Variable(("check",), "1", "name of the check", "text"),
     "value": Variable(("check",), "mixed", "value found"),
@@ -179,6 +196,7 @@ _ERRORS = {
     "density_l1_max": Variable((), "1", "largest L1 distance of the densities over time"),
     "density_l1_mean": Variable((), "1", "mean L1 distance of the densities over time"),
     "density_l1_floor": Variable((), "1", "L1 distance of the densities that sampling alone would give"),
+    "energy_drift": Variable((), "1", "largest relative change of the energy over time"),
     "E_u": Variable((), "1", "relative L2 error of the osmotic velocity, weighted by the density"),
     "E_v_field": Variable((), "1", "relative L2 error of the current velocity, weighted by the density"),
     "pair_density_l1_max": Variable((), "1", "largest L1 distance of the two-body densities over time"),
@@ -211,6 +229,7 @@ CATALOGUE: Mapping[str, Mapping[str, Variable]] = {
     "momentum": _MOMENTUM,
     "velocity_fields": _VELOCITY_FIELDS,
     "training": _TRAINING,
+    "propagation": _PROPAGATION,
     "checks": _CHECKS,
     "errors/*": _ERRORS,
     "trajectories": _TRAJECTORIES,

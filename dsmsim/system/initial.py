@@ -22,6 +22,7 @@ import numpy.typing as npt
 import sympy
 import torch
 from scipy.integrate import cumulative_simpson, simpson
+from scipy.special import ndtri
 from torch import Tensor
 
 from dsmsim.config import Config, per_axis
@@ -40,6 +41,8 @@ Array = npt.NDArray[np.float64]
 TABLE_POINTS = 20001
 # largest density at an end of `initial.range`, relative to its peak: below it the cut cannot be seen
 EDGE_DENSITY = 1e-6
+# probability beyond which no quantile is taken
+SMALLEST = 2.0**-32
 
 
 class InitialState(ABC):
@@ -78,6 +81,26 @@ class InitialState(ABC):
     @abstractmethod
     def sample(self, rng: np.random.Generator, count: int) -> Array:
         """`count` independent configurations from rho_0: float64 (count, n)."""
+
+    @abstractmethod
+    def quantiles(self, uniform: Array) -> Array:
+        """The configuration (B, n) whose every coordinate has the cumulative probability `uniform` (B, n)."""
+
+    def low_discrepancy(self, rng: np.random.Generator, count: int) -> Array:
+        """The first `count` points of a scrambled Sobol sequence, distributed as rho_0: (count, n).
+
+        Only numbers that are powers of two make balanced sets.
+        """
+        from scipy.stats import qmc  # half a second to import, and most callers draw nothing
+
+        points = qmc.Sobol(self.coordinates, scramble=True, seed=int(rng.integers(2**63)))
+        uniform = points.random_base2(math.ceil(math.log2(count)))[:count]
+        return self.quantiles(np.asarray(uniform, dtype=np.float64))
+
+
+def _inside(uniform: Array) -> Array:
+    """Probabilities so far from 0 and 1 that quantiles are finite."""
+    return np.asarray(np.clip(uniform, SMALLEST, 1.0 - SMALLEST))
 
 
 class GaussianState(InitialState):
@@ -123,6 +146,9 @@ class GaussianState(InitialState):
     def sample(self, rng: np.random.Generator, count: int) -> Array:
         normal = rng.standard_normal((count, self.coordinates))
         return self.mean + np.sqrt(self.variance) * normal
+
+    def quantiles(self, uniform: Array) -> Array:
+        return np.asarray(self.mean + np.sqrt(self.variance) * ndtri(_inside(uniform)))
 
 
 class _Factor:
@@ -193,12 +219,18 @@ class ProductState(InitialState):
         return self._each(x, 2).sum(-1)
 
     def sample(self, rng: np.random.Generator, count: int) -> Array:
-        uniform = rng.random((count, self.particles, self.dimensions))
+        return self._by_table(rng.random((count, self.particles, self.dimensions)))
+
+    def quantiles(self, uniform: Array) -> Array:
+        return self._by_table(_inside(uniform).reshape(-1, self.particles, self.dimensions))
+
+    def _by_table(self, uniform: Array) -> Array:
+        """(B, n) from cumulative probabilities (B, N, D)."""
         columns = [
             np.interp(uniform[..., axis], factor.cumulative, factor.grid)
             for axis, factor in enumerate(self.factors)
         ]
-        return np.stack(columns, -1).reshape(count, self.coordinates)
+        return np.stack(columns, -1).reshape(-1, self.coordinates)
 
 
 def build_initial(config: Config) -> InitialState:

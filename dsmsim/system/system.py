@@ -81,6 +81,27 @@ class System:
             total = total + self._sum_over_partners(pairs)
         return total.reshape(x.shape)
 
+    def potential_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """V (B,) and dV/dx (B, n) at x (B, n) and t (B, 1), together.
+
+        The same as the two methods above, but for rounding, and several times faster on a few particles:
+        the batch is the last index in memory. It is so from the start if x is a transposed (n, B).
+        """
+        count, shape = len(x), (self.particles, self.dimensions, len(x))
+        r, clock = x.t().contiguous().reshape(shape).transpose(1, 2), t.reshape(1, count)
+        total, slope = x.new_zeros(count), torch.zeros_like(r)
+        for term in self.terms.values():
+            total = total + term.value(r, clock).sum(0)
+            slope = slope + term.gradient(r, clock)
+        if self.interaction is not None and self.particles > 1:
+            first, second, pair_of, sign_of = self._tables(x)
+            pairs = r.index_select(0, first) - r.index_select(0, second)
+            total = total + self.interaction.value(pairs, clock).sum(0)
+            chosen = self.interaction.gradient(pairs, clock).index_select(0, pair_of.flatten())
+            chosen = chosen.reshape(*pair_of.shape, count, self.dimensions)
+            slope = slope + (sign_of[..., None, None] * chosen).sum(1)
+        return total, slope.transpose(1, 2).reshape(self.coordinates, count).t()
+
     def pair_differences(self, x: Tensor) -> Tensor:
         """x_i - x_j for every pair i < j, in the order of `numpy.triu_indices`: (B, P, D); P may be 0."""
         first, second, _, _ = self._tables(x)

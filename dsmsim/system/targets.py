@@ -21,13 +21,14 @@ from dsmsim.system.quench import Parameter
 from dsmsim.system.term import Setting, TermFunction
 
 
-def load_target(target: str, *, group: str, key: str) -> Callable[..., Any]:
+def load_target(target: str, *, group: str, key: str, signature: str = "f(r, t, ...)") -> Callable[..., Any]:
     """The callable that a target names.
 
     Args:
         target: "package.module:callable", or a name in the entry-point group.
         group: entry-point group.
         key: dotted key, for messages.
+        signature: how it is called, for messages.
 
     Raises:
         ConfigError: it cannot be imported, does not exist or is not callable.
@@ -50,7 +51,7 @@ def load_target(target: str, *, group: str, key: str) -> Callable[..., Any]:
             key=key,
         )
     if not callable(found):
-        raise ConfigError(f"{key} = {target!r}: is not callable; name a function f(r, t, ...)", key=key)
+        raise ConfigError(f"{key} = {target!r}: is not callable; name a function {signature}", key=key)
     return found  # type: ignore[no-any-return]
 
 

@@ -21,19 +21,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 from dsmsim.config import Config
 from dsmsim.config.plan import SAMPLE_BLOCK
 from dsmsim.parallel import random_stream
 from dsmsim.sampler import Process
-from dsmsim.system import InitialState, ProductState
+from dsmsim.system import InitialState
 
 Array = npt.NDArray[np.float64]
 
 SOBOL_BLOCKS = 20  # at least, over all trials: their spread gives the standard errors
-SMALLEST = 2.0**-32  # probability beyond which no quantile is taken
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class SampleBlock:
         if self.draws == "antithetic":
             half = self.size // 2, initial.coordinates
             uniform = rng.random(half)
-            x = _pairs(quantiles(initial, uniform), quantiles(initial, 1.0 - uniform))
+            x = _pairs(initial.quantiles(uniform), initial.quantiles(1.0 - uniform))
 
             def mirrored(number: int) -> Array:
                 noise = rng.standard_normal(half)
@@ -72,9 +69,7 @@ class SampleBlock:
 
             return x, mirrored
         if self.draws == "sobol":
-            points = qmc.Sobol(initial.coordinates, scramble=True, seed=int(rng.integers(2**63)))
-            uniform = points.random_base2(math.ceil(math.log2(self.size)))[: self.size]
-            x = quantiles(initial, np.asarray(uniform, dtype=np.float64))
+            x = initial.low_discrepancy(rng, self.size)
         else:
             x = initial.sample(rng, self.size)
         return x, lambda number: rng.standard_normal(shape)
@@ -83,16 +78,6 @@ class SampleBlock:
 def _pairs(first: Array, second: Array) -> Array:
     """Rows of both in turn."""
     return np.stack((first, second), axis=1).reshape(2 * len(first), -1)
-
-
-def quantiles(initial: InitialState, uniform: Array) -> Array:
-    """The configuration (B, n) whose every coordinate has the cumulative probability `uniform` (B, n)."""
-    p = np.clip(uniform, SMALLEST, 1.0 - SMALLEST)
-    if not isinstance(initial, ProductState):
-        return np.asarray(initial.mean + np.sqrt(initial.variance) * ndtri(p))
-    p = p.reshape(-1, initial.particles, initial.dimensions)
-    columns = [np.interp(p[..., a], f.cumulative, f.grid) for a, f in enumerate(initial.factors)]
-    return np.stack(columns, axis=-1).reshape(-1, initial.coordinates)
 
 
 def sample_blocks(config: Config) -> list[SampleBlock]:

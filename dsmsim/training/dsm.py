@@ -5,9 +5,9 @@ This is where values meet: system, fields, loop, measurement and files are made 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from dsmsim.parallel import StopRequest, World, start
 from dsmsim.store import (
     JsonLines,
     RunDirectory,
+    Stopwatch,
     load_checkpoint,
     provenance,
     read_jsonlines,
@@ -31,6 +32,9 @@ from dsmsim.tensor import TTLinear
 from dsmsim.training.evaluate import Evaluation, evaluate
 from dsmsim.training.loop import Hooks, train
 from dsmsim.training.state import TrainState, check_same_problem, new_state
+
+# what results say they were made by
+METHODS = {"trajectories": "dsm", "gaussian": "gaussian_sampling"}
 
 
 class Observer(Protocol):
@@ -85,31 +89,82 @@ def solve(
     Raises:
         ConfigError, DivergedError, StoreError, LaunchError, StoppedEarly: see `dsmsim.errors`.
     """
-    started = time.time()
-    with ExitStack() as stack:
-        world = stack.enter_context(start(config.run.device, config.run.timeout_seconds))
+    with start(config.run.device, config.run.timeout_seconds) as world:
         world.on_root(lambda: prepare(world))
+        solve_in(
+            world,
+            config,
+            out,
+            input_text=input_text,
+            overwrite=overwrite,
+            resume=resume,
+            observer=observer,
+        )
+        return world.rank
+
+
+def solve_in(
+    world: World,
+    config: Config,
+    out: Path,
+    *,
+    input_text: str = "",
+    overwrite: bool = False,
+    resume: bool = False,
+    observer: Callable[[World], Observer] = lambda world: Silent(),
+) -> None:
+    """`solve` in a world that stands, called by all its ranks; `World()` is this process alone.
+
+    Raises:
+        ConfigError, DivergedError, StoreError, LaunchError, StoppedEarly: see `dsmsim.errors`.
+    """
+    started = Stopwatch.start()
+    with ExitStack() as stack:
         run = world.on_root(lambda: _directory(config, out, input_text, overwrite, resume))
-        watch = observer(world) if world.rank == 0 else Silent()
+        watcher = observer(world) if world.rank == 0 else Silent()
         state = new_state(config, world)
         if resume:
             for line in _restore(config, state, run, world):
-                watch.message(line)
+                watcher.message(line)
         stop = stack.enter_context(StopRequest(config.run.time_limit_seconds))
         log = stack.enter_context(JsonLines(run.log)) if world.rank == 0 else None
         if log is not None and resume:
             log.truncate_after(state.epoch)
-        hooks = _hooks(config, state, run, world, log, watch)
+        costs = _Costs(world, started, state.cpu_seconds)
+        hooks = _hooks(config, state, run, world, log, watcher, costs)
         if not resume:
             hooks.save()  # from here on a killed run can be resumed
         train(config, state, world, stop, hooks)
+        trained = costs.total()
         try:
-            evaluation = evaluate(config, state, world, watch.sampling)
+            evaluation = evaluate(config, state, world, watcher.sampling)
         except DivergedError as error:
             raise world.agreed(error) from None
-        facts = world.gather((world.host, str(world.device)))
-        world.on_root(lambda: _write(config, state, evaluation, run, world, started, input_text, facts or []))
-        return world.rank
+        facts = world.gather((world.host, str(world.device))) or []
+        about: dict[str, Any] = {
+            "world_size": world.size,
+            "launcher": world.launcher,
+            "hosts": [host for host, _ in facts],
+            "devices": [device for _, device in facts],
+            "started": started,
+            "cpu_seconds": costs.total(),
+            "solve_cpu_seconds": trained,
+            "input_text": input_text,
+        }
+        world.on_root(lambda: _write(config, state, evaluation, run, provenance(config, **about)))
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """CPU seconds of a run over all ranks, and over earlier sessions, which a checkpoint remembers."""
+
+    world: World
+    started: Stopwatch
+    earlier: float
+
+    def total(self) -> float:
+        """Until now; all ranks must ask together."""
+        return self.earlier + self.world.total(self.started.cpu_seconds)
 
 
 def _directory(config: Config, out: Path, input_text: str, overwrite: bool, resume: bool) -> RunDirectory:
@@ -133,7 +188,13 @@ def _restore(config: Config, state: TrainState, run: RunDirectory, world: World)
 
 
 def _hooks(
-    config: Config, state: TrainState, run: RunDirectory, world: World, log: JsonLines | None, watch: Observer
+    config: Config,
+    state: TrainState,
+    run: RunDirectory,
+    world: World,
+    log: JsonLines | None,
+    watcher: Observer,
+    costs: _Costs,
 ) -> Hooks:
     def save() -> None:
         attributes = {
@@ -141,6 +202,7 @@ def _hooks(
             "seed": config.seed,
             "optimizer": config.train.optimizer,
             "seconds": state.seconds,
+            "cpu_seconds": costs.total(),
         }
         world.on_root(
             lambda: save_checkpoint(
@@ -153,20 +215,13 @@ def _hooks(
             log.write(entry)
 
     def progress(epoch: int, loss: float) -> None:
-        watch.training(epoch, config.train.epochs, loss)
+        watcher.training(epoch, config.train.epochs, loss)
 
-    return Hooks(record, progress, save, watch.message)
+    return Hooks(record, progress, save, watcher.message)
 
 
 def _write(
-    config: Config,
-    state: TrainState,
-    evaluation: Evaluation,
-    run: RunDirectory,
-    world: World,
-    started: float,
-    input_text: str,
-    facts: list[tuple[str, str]],
+    config: Config, state: TrainState, evaluation: Evaluation, run: RunDirectory, about: dict[str, Any]
 ) -> None:
     results: dict[str, dict[str, Any]] = {
         "observables": evaluation.sums.observables(),
@@ -175,18 +230,10 @@ def _write(
         "checks": checks_group(evaluation.checks),
     }
     attributes: dict[str, dict[str, Any]] = {
-        "provenance": provenance(
-            config,
-            world_size=world.size,
-            launcher=world.launcher,
-            hosts=[host for host, _ in facts],
-            devices=[device for _, device in facts],
-            started=started,
-            input_text=input_text,
-        ),
+        "provenance": about,
         "observables": {
             "samples": evaluation.sums.samples,
-            "method": "dsm",
+            "method": METHODS[config.train.points_from],
             **evaluation.facts,
             **evaluation.sums.field_errors(),
         },

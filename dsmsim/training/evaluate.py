@@ -212,8 +212,8 @@ def evaluate(
     wanted = _stored(blocks, config.output.trajectories)
     for block in mine:
         for index, (t, x, u, v, follower) in course.saved(block):
-            keys = {"block": block.number, "unit": block.unit}
-            sums.add(index, block.trial, x, u, v, t, **keys, companion=follower)
+            number, unit = block.number, block.unit
+            sums.add(index, block.trial, x, u, v, t, block=number, unit=unit, companion=follower)
             if (block.trial, block.number) in wanted:
                 kept.setdefault((block.trial, block.number), []).append(x.double().cpu().numpy())
         done += block.size

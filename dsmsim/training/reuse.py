@@ -5,8 +5,9 @@ them. A batch is drawn anew after `train.reuse` epochs, or as soon as
 
     sqrt( mean over points and coordinates of (b_now - b_drawn)^2 ) > staleness
 
-in units of the frame's velocity, over all ranks. The parameters that drew the batch are kept: they and the
-epoch make the same batch again, on any number of ranks, so a checkpoint need not hold the points.
+in units of the frame's velocity, over all ranks. Points of a fixed Gaussian do not depend on the drift and
+never become stale. The parameters that drew the batch are kept: they and the epoch make the same batch again,
+on any number of ranks, so a checkpoint need not hold the points.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class BatchSource:
             return draw(epoch)
         if self.drawn_at is not None and epoch - self.drawn_at < train.reuse:
             kept = self._batch or self._again(config, fields, draw, self.drawn_at)
+            if train.points_from == "gaussian":
+                return kept
             change = world.sum_((_drift(config, fields, kept) - self._drift).square().sum().double())
             if float(change) <= train.staleness**2 * train.points * config.system.coordinates:
                 return kept

@@ -41,6 +41,7 @@ class TrainState:
         batches: with the batch in use.
         epoch: epochs done.
         seconds: spent, earlier sessions included.
+        cpu_seconds: spent in earlier sessions, all their ranks together.
         slice_losses: mean losses of the slices of time in the last epoch; empty before the first.
         smoothed_loss: exponentially smoothed; infinite before the first epoch.
         below: epochs in a row at whose end the smoothed loss was below the target.
@@ -53,6 +54,7 @@ class TrainState:
     batches: BatchSource = field(default_factory=BatchSource)
     epoch: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     slice_losses: tuple[float, ...] = ()
     smoothed_loss: float = float("inf")
     below: int = 0
@@ -100,6 +102,7 @@ class TrainState:
         self.batches.load(_below(checkpoint.arrays, "batches/"))
         self.epoch = checkpoint.epoch
         self.seconds = float(checkpoint.attributes.get("seconds", 0.0))
+        self.cpu_seconds = float(checkpoint.attributes.get("cpu_seconds", 0.0))
         self.slice_losses = tuple(checkpoint.arrays["training/slice_losses"].tolist())
         self.smoothed_loss = float(checkpoint.arrays["training/smoothed_loss"])
         self.below = int(checkpoint.arrays["training/below"])

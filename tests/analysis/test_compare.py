@@ -182,6 +182,22 @@ def test_what_cannot_be_compared_is_explained() -> None:
         compare(one, later)
 
 
+def test_energy_drift_is_the_largest_change_and_has_an_error_bar() -> None:
+    exact = exact_results(moving_gaussian())
+    run = copy.deepcopy(exact)
+    energy = run["observables"]["energy"]
+    run["observables"]["energy"] = energy * (1.0 + np.array([0, 1, 3, -5, 2, 0, 0, 0, 0, 0, 1]) / 100.0)
+    errors = compare(run, exact)
+    assert errors["energy_drift"] == pytest.approx(0.05)
+    assert "energy_drift_stderr" not in errors
+    assert compare(exact, exact)["energy_drift"] == 0.0
+    run["observables"]["energy_stderr"] = energy * np.array([0.03, 1, 1, 0.04, *[1] * 7])
+    assert compare(run, exact)["energy_drift_stderr"] == pytest.approx(0.05)
+    assert "energy_drift" not in compare(run, exact, conserved=False)
+    run["observables"]["energy"] = 0.0 * energy
+    assert "energy_drift" not in compare(run, exact)
+
+
 def test_no_density_no_density_error() -> None:
     exact = exact_results(moving_gaussian())
     errors = compare({"observables": exact["observables"]}, exact)

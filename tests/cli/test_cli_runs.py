@@ -133,6 +133,35 @@ def test_comparison_with_the_closed_form(finished: tuple[Path, Outcome], tmp_pat
     assert float(metric_rows(outcome.out)["E_v"]) < 1e-5
 
 
+def test_several_results_in_one_table(finished: tuple[Path, Outcome], tmp_path: Path) -> None:
+    file = write_input(tmp_path / "input.toml")
+    assert call("baseline", "split_step", file, "--out", tmp_path / "exact").code == 0
+    figure = tmp_path / "methods.png"
+    outcome = call("compare", finished[0], tmp_path / "exact", "closed_form", "--figure", figure)
+    assert outcome.code == 0, outcome.err
+    for words in ("Errors against closed_form", "Fourier split", "dsm", "solving", "energy"):
+        assert words in outcome.out
+    assert outcome.out.endswith(f"figure    {figure}\n")
+    assert figure.is_file()
+    outcome = call("compare", tmp_path / "exact", finished[0] / "results.h5", tmp_path / "exact")
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "exact" / "figures" / "methods.png").is_file()
+    outcome = call("compare", tmp_path / "exact", tmp_path / "nothing", "closed_form")
+    assert outcome.code == 4
+    assert "nothing" in outcome.err
+
+
+def test_the_energy_of_a_driven_system_does_not_drift(tmp_path: Path) -> None:
+    quench = {"omega": {"to": 1.2, "start": 0.3, "duration": 0.3}}
+    trap = {"kind": "harmonic", "omega": 1.0, "quench": quench}
+    for name, changes in (("still", ONE_BOSON), ("driven", ONE_BOSON | {"system.trap": trap})):
+        file = write_input(tmp_path / f"{name}.toml", changes)
+        assert call("baseline", "split_step", file, "--out", tmp_path / name).code == 0
+        outcome = call("compare", tmp_path / name, tmp_path / name)
+        assert outcome.code == 0, outcome.err
+        assert ("energy_drift" in outcome.out) == (name == "still")
+
+
 def test_no_closed_form_to_compare_with(finished: tuple[Path, Outcome], tmp_path: Path) -> None:
     file = write_input(
         tmp_path / "input.toml", {"system.interaction": {"kind": "gaussian", "g": 1, "s2": 0.1}}

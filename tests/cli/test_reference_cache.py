@@ -74,6 +74,14 @@ def test_what_a_key_depends_on(key: str, value: Any) -> None:
     assert reference_key(other, "split_step") != reference_key(config, "split_step")
 
 
+def test_a_sampled_reference_depends_on_its_samples() -> None:
+    config = tiny_config()
+    for key, value in (("seed", 3), ("evaluation.samples", 480), ("baselines.tvmc.walkers", 128)):
+        assert reference_key(tiny_config({key: value}), "tvmc") != reference_key(config, "tvmc")
+    mine = tiny_config({"seed": 3})
+    assert reference_config(mine, "tvmc") is mine
+
+
 def test_exact_passes_the_input_on_to_others() -> None:
     config, other = tiny_config(), tiny_config({"baselines.fock.cutoff": 12})
     assert reference_key(other, "exact") != reference_key(config, "exact")

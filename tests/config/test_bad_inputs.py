@@ -389,6 +389,12 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
         "warmup = 2",
     ),
     (
+        {"train.gaussian_width": 3.0},
+        "train.gaussian_width = 3.0",
+        'needs train.points_from = "gaussian", but it is "trajectories"',
+        'points_from = "gaussian"',
+    ),
+    (
         {"train": {"optimizer": "soap", "epochs": SOAP.train.warmup}},
         f"train.warmup = {SOAP.train.warmup} (the default)",
         f"less than train.epochs = {SOAP.train.warmup}",

@@ -19,8 +19,9 @@ def with_baselines(**tables: Any) -> Config:
 
 
 def test_everything_is_left_to_the_solvers() -> None:
-    found = with_baselines()
-    assert found.to_dict()["baselines"] == {
+    found = with_baselines().to_dict()["baselines"]
+    solvers = {name: table for name, table in found.items() if name not in ("tvmc", "pinn")}
+    assert solvers == {
         "memory": "auto",
         "split_step": {"grid": "auto", "extent": "auto", "dt": "auto", "order": "auto", "tolerance": 1e-4},
         "crank_nicolson": {
@@ -67,7 +68,7 @@ def test_numbers_arrive_with_their_types() -> None:
         ("memory", "4 GBs", "must be a number and a unit", '"4 GB"'),
         ("memory", "0 GB", "at least one byte", '"4 GB"'),
         ("memory", "much", "is no amount of memory", '"auto"'),
-        ("tvmc", {}, "unknown key", "Valid keys of [baselines]: memory, split_step"),
+        ("vmc", {}, "unknown key", "Valid keys of [baselines]: memory, split_step"),
     ],
 )
 def test_mistakes(key: str, value: Any, rule: str, fix: str) -> None:

@@ -66,7 +66,7 @@ def test_every_key_stands_there_with_its_meaning(table: type[Table]) -> None:
 def test_every_table_was_found() -> None:
     names = {table.__name__ for table in all_tables()}
     assert {"TensorTable", "PythonPair", "ProductState", "LatticeTerm", "Quench", "RunTable"} <= names
-    assert len(blocks()) == 5 + 2 + 3 + 2 + 1 + 5
+    assert len(blocks()) == 5 + 2 + 3 + 2 + 1 + 7
 
 
 @pytest.mark.parametrize("block", blocks(), ids=lambda block: block.split("\n")[0][:50])

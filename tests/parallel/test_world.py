@@ -31,6 +31,7 @@ def test_collectives_of_one_rank_change_nothing_and_need_no_group() -> None:
         assert not world.any(False)
         world.barrier()
         assert world.on_root(lambda: 7) == 7
+        assert world.total(1.5) == 1.5
 
 
 @alone

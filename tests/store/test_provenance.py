@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from dsmsim.config import parse_config
-from dsmsim.store import provenance, read_results, write_results
+from dsmsim.store import Stopwatch, provenance, read_results, write_results
 
 INPUT = {
     "seed": 5,
@@ -39,6 +39,18 @@ def test_provenance_goes_into_the_file_and_comes_back(tmp_path: Path) -> None:
     assert found["torch_version"]
     write_results(tmp_path / "results.h5", {}, {"provenance": found})
     assert read_results(tmp_path / "results.h5").attributes["provenance"] == found
+
+
+def test_costs_are_those_of_one_solution_not_of_the_process() -> None:
+    config, watch = parse_config(INPUT), Stopwatch.start()
+    found = provenance(config, started=watch)
+    assert 0.0 <= found["cpu_seconds"] < time.process_time()
+    assert found["cpu_seconds"] <= watch.cpu_seconds
+    assert 0.0 <= found["wall_seconds"] < 60
+    assert "solve_cpu_seconds" not in found
+    found = provenance(config, started=watch, cpu_seconds=7.0, solve_cpu_seconds=5.0)
+    assert (found["cpu_seconds"], found["solve_cpu_seconds"]) == (7.0, 5.0)
+    assert "cpu_seconds" not in provenance(config, started=time.time())
 
 
 def test_unknown_things_are_left_out() -> None:

@@ -53,6 +53,9 @@ def assert_gradient(system: System, rtol: float = 1e-12) -> None:
     assert found.shape == x.shape
     expected = expected.detach()
     assert float((found.detach() - expected).abs().max()) <= rtol * float(expected.abs().max())
+    for rows in (x.detach(), x.detach().t().contiguous().t()):  # the batch may be the last index in memory
+        together = system.potential_and_gradient(rows, t)
+        torch.testing.assert_close(together, (system.potential(rows, t), system.gradient(rows, t)))
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3])

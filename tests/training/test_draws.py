@@ -17,7 +17,7 @@ from dsmsim.parallel import World
 from dsmsim.sampler import Process
 from dsmsim.system import build_initial
 from dsmsim.training import evaluate as evaluation
-from dsmsim.training.draws import SampleBlock, evaluation_process, quantiles, sample_blocks
+from dsmsim.training.draws import SampleBlock, evaluation_process, sample_blocks
 from dsmsim.training.evaluate import Evaluation, evaluate
 from dsmsim.training.state import TrainState, new_state
 
@@ -187,9 +187,9 @@ def test_quantiles_have_the_probability_that_they_say(initial: Any) -> None:
     state = build_initial(tiny_config({} if initial is None else {"initial": initial}))
     sample = state.sample(np.random.default_rng(1), 20000)
     for p in (0.01, 0.3, 0.5, 0.95):
-        x = quantiles(state, np.full((1, 2), p))
+        x = state.quantiles(np.full((1, 2), p))
         assert np.all(np.abs((sample < x).mean(0) - p) < 5.0 * np.sqrt(p * (1.0 - p) / 20000))
-    extremes = quantiles(state, np.array([[0.0, 1.0], [1.0, 0.0]]))
+    extremes = state.quantiles(np.array([[0.0, 1.0], [1.0, 0.0]]))
     assert np.isfinite(extremes).all()
 
 

@@ -1,0 +1,1 @@
+"""Parts of the physics-informed network: features, network, residual, points and optimisers."""

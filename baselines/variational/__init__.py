@@ -1,0 +1,1 @@
+"""Parts of t-VMC: ansaetze, walkers, and the motion of both."""

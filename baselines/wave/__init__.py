@@ -1,0 +1,1 @@
+"""Wave functions that are known point by point: samples of |psi|^2 and everything measured on them."""
