@@ -74,8 +74,17 @@ class Walkers:
                 |psi|^2 as it is, so weights that were right stay right.
         """
         before = log_density(self.x)
+        self.metropolis.fit(self._covariance())
         after = self._moved(log_density, before, sweeps, index)
         self.log_rho = after if level else self.log_rho + (after - before)
+
+    def _covariance(self) -> Array:
+        """Covariance (n, n) of the walkers of all ranks."""
+        count, n = len(self.x), self.x.shape[1]
+        sums = np.concatenate(([float(count)], self.x.sum(axis=0), (self.x.T @ self.x).ravel()))
+        sums = self.over.add(sums)
+        mean = sums[1 : 1 + n] / sums[0]
+        return np.asarray(sums[1 + n :].reshape(n, n) / sums[0] - np.outer(mean, mean))
 
     def draw_anew(self, log_density: LogDensity, index: int) -> None:
         """Draw walkers in proportion to their weights, within each block, then sweep.
@@ -101,6 +110,7 @@ class Walkers:
     def tune(self, log_density: LogDensity) -> None:
         """Find the width of a move and the autocorrelation time, with walkers that are then put back."""
         x, log_rho = self.x, self.log_rho
+        self.metropolis.fit(self._covariance())
         for index in range(TUNING):
             self.log_rho = self._moved(log_density, log_density(self.x), 1, -1 - index)
         series: list[Array] = []

@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from baselines.compiling import compiled
 from baselines.wave.wave_function import Array
 from dsmsim.parallel import random_stream
 
@@ -106,17 +107,16 @@ class Metropolis:
             for rng, block in zip(streams, blocks, strict=True):
                 rng.random(out=drawn[first : first + block.size])
                 first += block.size
-            change = (UNIFORM * self.width) * (drawn[:, 1:] - 0.5)
-            proposal = x + (change if self.shape is None else change @ self.shape.T)
-            log_then = log_density(proposal)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                better = log_then - log_now > np.log(drawn[:, 0])
-            taken = np.isfinite(log_then) & (better | ~np.isfinite(log_now))
-            x[taken], log_now[taken] = proposal[taken], log_then[taken]
-            accepted += int(np.count_nonzero(taken))
+            proposal = x + self._change(drawn[:, 1:])
+            accepted += accept(x, log_now, proposal, log_density(proposal), drawn)
             if observe is not None:
                 observe(x)
         return x, log_now, accepted
+
+    def _change(self, uniform: Array) -> Array:
+        """Changes (W, n) of all walkers from uniform numbers (W, n)."""
+        change = (uniform - 0.5) * (UNIFORM * self.width)
+        return np.asarray(change if self.shape is None else change @ self.shape.T)
 
     def tune(self, rate: float) -> None:
         """Change the width so that the next moves are accepted at about the target rate.
@@ -126,6 +126,22 @@ class Metropolis:
         """
         change = np.exp((rate - TARGET) / SENSITIVITY)
         self.width = self.width * float(np.clip(change, 1.0 / LARGEST_CHANGE, LARGEST_CHANGE))
+
+
+def _accept(x: Array, log_now: Array, proposal: Array, log_then: Array, drawn: Array) -> int:
+    """Move the walkers that accept, in place; how many. The thresholds are the first numbers of `drawn`."""
+    count = 0
+    for i in range(len(x)):
+        there, here = log_then[i], log_now[i]
+        if not math.isfinite(there):
+            continue
+        if there >= here or not math.isfinite(here) or there - here > math.log(drawn[i, 0]):
+            x[i], log_now[i] = proposal[i], there
+            count += 1
+    return count
+
+
+accept = compiled(_accept)
 
 
 def autocovariances(series: Array, mean: float | Array) -> Array:

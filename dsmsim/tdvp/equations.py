@@ -143,8 +143,8 @@ class Equations:
 
     def _snr(self, force: ComplexArray, directions: RealOrComplex, over: Averages) -> Array:
         """|force| over its standard error, along each direction (a column)."""
-        each = (self.centred @ directions).conj() * self.fluctuation[:, None]
-        noise = over.add((self.weights**2) @ (np.abs(each - force) ** 2))
+        each = np.conj(self.centred @ directions) * self.fluctuation[:, None]
+        noise = over.add((self.weights**2) @ _squares(each - force))
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio: Array = np.abs(force) / np.sqrt(noise)
         return np.nan_to_num(np.asarray(ratio), nan=0.0, posinf=np.finfo(np.float64).max)
@@ -171,7 +171,8 @@ def averages(log_weights: Array, o: RealOrComplex, energy: ComplexArray, over: A
     first = over.add(
         np.concatenate(
             (
-                [w.sum(), w @ w, float(len(w)), w @ energy.real, w @ energy.imag],
+                [w.sum(), w @ w, float(len(w))],
+                w @ _parts(energy),
                 w @ o.real,
                 w @ o.imag if is_complex else np.zeros(0),
             )
@@ -184,10 +185,12 @@ def averages(log_weights: Array, o: RealOrComplex, energy: ComplexArray, over: A
     if is_complex:
         mean_o = mean_o + 1j * first[5 + parameters :] / total
     centred, fluctuation = o - mean_o, energy - mean_energy
-    weighted = (w[:, None] * centred).conj().T
+    weighted = np.conj(w[:, None] * centred).T
     s: Any = weighted @ centred
-    force: Any = weighted @ fluctuation
-    variance = float(w @ (np.abs(fluctuation) ** 2))
+    # a real matrix times the two parts, which numpy would otherwise make complex first
+    parted: Any = weighted @ (fluctuation[:, None] if is_complex else _parts(fluctuation))
+    force: Any = parted[:, 0] if is_complex else parted[:, 0] + 1j * parted[:, 1]
+    variance = float(w @ _squares(fluctuation))
     parts = [np.array([variance]), force.real, force.imag, s.real.ravel()]
     parts += [s.imag.ravel()] if is_complex else []
     second = over.add(np.concatenate(parts))
@@ -200,6 +203,16 @@ def averages(log_weights: Array, o: RealOrComplex, energy: ComplexArray, over: A
     s[dead, :], s[:, dead], force[dead] = 0.0, 0.0, 0.0
     effective = float(total**2 / (count * squares))
     return Equations(s, force, mean_energy, variance, effective, w, centred, fluctuation)
+
+
+def _parts(values: ComplexArray) -> Array:
+    """Real and imaginary parts (W, 2) of contiguous numbers (W,)."""
+    return np.ascontiguousarray(values).view(np.float64).reshape(len(values), 2)
+
+
+def _squares(values: RealOrComplex) -> Array:
+    """|values|^2, without the care for overflow that abs takes."""
+    return np.asarray(values.real**2 + values.imag**2)
 
 
 def _damped(values: Array, rule: Regularisation) -> Array:
