@@ -119,16 +119,11 @@ def custom(config: Config) -> Ansatz:
     """The ansatz that the input names, tried out.
 
     Raises:
-        ConfigError: no function is named, it cannot be imported or called, or what it returns is no ansatz,
+        ConfigError: the function cannot be imported or called, or what it returns is no ansatz,
             not psi_0 at the start, not the same when particles are exchanged, or has wrong derivatives.
     """
     target = config.baselines.tvmc.function
-    if target is None:
-        raise ConfigError(
-            f"{KEY} is not set, but baselines.tvmc.ansatz = 'python' needs it; write function = "
-            "'module:build', or another ansatz",
-            key=KEY,
-        )
+    assert target is not None, "the input is checked before"
     function = load_target(target, group=GROUP, key=KEY, signature=SIGNATURE)
     wrong = f"{KEY} = {target!r}:"
     try:

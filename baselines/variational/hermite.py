@@ -9,11 +9,13 @@ with phi_{-1} = 1 and the oscillator functions of the initial Gaussian, in y = (
     phi_n = pi^(-1/4) exp(-y^2/2) p_n,   sqrt(n+1) p_{n+1} = sqrt(2) y p_n - sqrt(n) p_{n-1},   p_0 = 1,
     p_n' = sqrt(2n) p_{n-1},  phi_n' = pi^(-1/4) exp(-y^2/2) (p_n' - y p_n),  phi_n'' = (y^2 - 2n - 1) phi_n.
 
-a_0 = C_{-1,-1} = 1, all others 0, is psi_0. A factor of all a, or of all C, changes nothing but the norm.
+with all others 0, a_0 = C_{-1,-1} = 1 is psi_0. A factor of all a, or of all C, changes nothing but the norm,
+so these two stay 1: as parameters they would do nothing at the start and what others do later, and the
+equations of motion would jump in between.
 
 Source: the code of Orlova et al., "Deep Stochastic Mechanics" (ICML 2024). It multiplies over ordered pairs,
 hence squares g, and keeps C_kl and C_lk apart although they multiply the same function: 505 parameters with
-n_max = 20. Here a pair counts once and has only k <= l: 274, and the same tangent space at the start.
+n_max = 20. Here a pair counts once and has only k <= l: 272, and the same tangent space at the start.
 
 Shapes: W configurations x (W, N) of N bosons in one dimension, P parameters, M = n_max + 2 functions of a
 boson in a pair, the constant first. Eight configurations at a time go through the loops, one per SIMD lane.
@@ -54,15 +56,13 @@ class Hermite:
         self.mean, self.length = mean, math.sqrt(2.0 * variance)
         # a lone boson has no pairs
         self._pairs = np.triu_indices(n_max + 2 if particles > 1 else 0)
-        orders = [f"a[{n}]" for n in range(n_max + 1)]
-        self.names = (*orders, *(f"c[{k - 1},{m - 1}]" for k, m in zip(*self._pairs, strict=True)))
+        orders = [f"a[{n}]" for n in range(1, n_max + 1)]
+        pairs = [f"c[{k - 1},{m - 1}]" for k, m in zip(*self._pairs, strict=True)]
+        self.names = (*orders, *pairs[1:])
 
     def start(self) -> ComplexArray:
         """theta (P,) of psi_0."""
-        theta = np.zeros(len(self.names), dtype=np.complex128)
-        theta[0] = 1.0
-        theta[self.n_max + 1 : self.n_max + 2] = 1.0
-        return theta
+        return np.zeros(len(self.names), dtype=np.complex128)
 
     def local(self, theta: ComplexArray, x: Array) -> Local:
         """log psi, its gradient and its Laplacian at x (W, N)."""
@@ -74,9 +74,10 @@ class Hermite:
 
     def derivatives(self, theta: ComplexArray, x: Array) -> ComplexArray:
         """O (W, P)."""
-        found = np.empty((len(x), len(self.names)), dtype=np.complex128)
+        count = self.n_max + 1 + len(self._pairs[0])
+        found = np.empty((len(x), count), dtype=np.complex128)
         _derivatives(self._scaled(x), *self._split(theta), found, get_num_threads())
-        return found
+        return np.delete(found, [0, *([self.n_max + 1] if self.particles > 1 else [])], axis=1)
 
     def log_density(self, theta: ComplexArray, x: Array) -> Array:
         """log |psi|^2 (W,)."""
@@ -89,9 +90,10 @@ class Hermite:
 
     def _split(self, theta: ComplexArray) -> tuple[Array, Array]:
         """a as (2, n_max + 1), real and imaginary part, and G as (2, M, M): g = sum_kl G_kl phi_k phi_l."""
-        one_body, pair = theta[: self.n_max + 1], theta[self.n_max + 1 :]
+        one_body = np.concatenate(([1.0], theta[: self.n_max]))
         matrix = np.zeros((self.n_max + 2, self.n_max + 2), dtype=np.complex128)
-        matrix[self._pairs] = pair
+        if self.particles > 1:
+            matrix[self._pairs] = np.concatenate(([1.0], theta[self.n_max :]))
         matrix += matrix.T
         return np.stack([one_body.real, one_body.imag]), np.stack([matrix.real, matrix.imag])
 

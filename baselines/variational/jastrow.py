@@ -27,7 +27,6 @@ from baselines.wave.wave_function import Array, ComplexArray, Local
 from dsmsim.config import Config
 from dsmsim.config.interactions import GaussianPair
 from dsmsim.config.terms import HarmonicTerm
-from dsmsim.errors import ConfigError
 from dsmsim.system import GaussianState, InitialState, System, build_initial, build_system
 
 WIDEST = 32.0  # w_0 in variances of the first cloud
@@ -131,19 +130,13 @@ def jastrow(config: Config) -> JastrowAnsatz:
     """The ansatz that [baselines.tvmc] describes.
 
     Raises:
-        ConfigError: more three-body functions than pair functions, or a potential that cannot be built.
+        ConfigError: the potential or the initial state cannot be built.
     """
     system, initial = build_system(config), build_initial(config)
     table = config.baselines.tvmc
     variance = initial.variance[: system.dimensions]
     widths = table.pair_functions if system.particles > 1 else 0
     triples = table.three_body_functions if system.particles > 2 else 0
-    if triples > widths:
-        raise ConfigError(
-            f"baselines.tvmc.three_body_functions = {triples}: they are built from the "
-            f"{widths} pair functions; write at most baselines.tvmc.pair_functions = {widths}",
-            key="baselines.tvmc.three_body_functions",
-        )
     harmonic = all(isinstance(term, HarmonicTerm) for term in config.system.one_body_terms().values())
     bumps = table.one_body_functions
     count = (0 if harmonic else AUTOMATIC_BUMPS) if isinstance(bumps, str) else bumps

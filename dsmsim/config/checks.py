@@ -25,7 +25,7 @@ MOST_SOBOL = 21_201  # coordinates for which scipy knows direction numbers
 
 def cross_problems(config: Config) -> list[Problem]:
     """Everything that is wrong between the keys of an input whose single values are right."""
-    rules = (_terms, _initial, _times, _network, _potential, _tensor, _training, _engine, _evaluation)
+    rules = (_terms, _initial, _times, _network, _potential, _tensor, _training, _engine, _evaluation, _tvmc)
     return [problem for rule in rules for problem in rule(config)]
 
 
@@ -269,6 +269,37 @@ def _training(config: Config) -> Iterator[Problem]:
             "train.warmup",
             f"must be less than train.epochs = {train.epochs}",
             f"write warmup = {train.epochs // 10}",
+        )
+
+
+def _tvmc(config: Config) -> Iterator[Problem]:
+    table = config.baselines.tvmc
+    if table.sampling == "metropolis" and table.sweeps == 0:
+        yield problem_at(
+            config,
+            "baselines.tvmc.sweeps",
+            'must be at least 1 with baselines.tvmc.sampling = "metropolis"',
+            'write sweeps = 2, or sampling = "transport"',
+        )
+    if table.three_body_functions > table.pair_functions and config.system.particles > 2:
+        yield problem_at(
+            config,
+            "baselines.tvmc.three_body_functions",
+            f"they are made of baselines.tvmc.pair_functions = {table.pair_functions}: there cannot be more",
+            f"write three_body_functions = {table.pair_functions}, or less",
+        )
+    if table.ansatz == "python" and table.function is None:
+        yield Problem(
+            "baselines.tvmc.function",
+            'baselines.tvmc.ansatz = "python" needs a function',
+            'write function = "module:function"',
+        )
+    if table.ansatz != "python" and table.function is not None:
+        yield problem_at(
+            config,
+            "baselines.tvmc.function",
+            f'needs baselines.tvmc.ansatz = "python", but it is "{table.ansatz}"',
+            'write ansatz = "python", or remove it',
         )
 
 

@@ -56,11 +56,12 @@ def hermite_by_definition(ansatz: Hermite) -> Callable[[Tensor, Tensor], Tensor]
         y = (x - ansatz.mean) / ansatz.length
         gauss = math.pi**-0.25 * torch.exp(-(y**2) / 2.0)
         phi = [torch.ones_like(y)] + [gauss * polynomial(n, y) for n in range(ansatz.n_max + 1)]
-        total = torch.stack([theta[n] * phi[n + 1] for n in range(ansatz.n_max + 1)]).sum(0).log().sum(1)
+        a = torch.cat((theta.new_ones(1), theta[: ansatz.n_max]))
+        weights = torch.cat((theta.new_ones(1), theta[ansatz.n_max :]))
+        total = torch.stack([a[n] * phi[n + 1] for n in range(ansatz.n_max + 1)]).sum(0).log().sum(1)
         for j in range(x.shape[1]):
             for i in range(j):
                 pair = [phi[k][:, i] * phi[m][:, j] + phi[m][:, i] * phi[k][:, j] for k, m in indices]
-                weights = theta[ansatz.n_max + 1 :]
                 total = total + torch.stack([c * b for c, b in zip(weights, pair, strict=True)]).sum(0).log()
         return total
 

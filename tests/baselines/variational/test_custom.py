@@ -102,7 +102,7 @@ def test_what_is_wrong_is_said(name: str, message: str) -> None:
 
 
 def test_no_function_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"baselines.tvmc.function is not set"):
+    with pytest.raises(ConfigError, match=r"baselines\.tvmc\.function: .*needs a function"):
         custom(bosons(2, ansatz="python"))
 
 

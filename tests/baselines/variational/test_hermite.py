@@ -76,9 +76,9 @@ def test_stays_finite_far_out() -> None:
 
 def test_numbers_of_parameters() -> None:
     # one-body functions, and products of the same and of a constant
-    assert len(hermite(bosons(3, ansatz="hermite")).names) == 21 + 22 * 23 // 2
-    assert len(hermite(bosons(1, ansatz="hermite", n_max=5)).names) == 6
-    assert hermite(bosons(2, ansatz="hermite", n_max=0)).names == ("a[0]", "c[-1,-1]", "c[-1,0]", "c[0,0]")
+    assert len(hermite(bosons(3, ansatz="hermite")).names) == 20 + 22 * 23 // 2 - 1
+    assert len(hermite(bosons(1, ansatz="hermite", n_max=5)).names) == 5
+    assert hermite(bosons(2, ansatz="hermite", n_max=0)).names == ("c[-1,0]", "c[0,0]")
 
 
 def test_width_is_the_initial_gaussian() -> None:

@@ -14,7 +14,6 @@ from baselines.variational.initial_part import initial_local
 from baselines.variational.jastrow import JastrowAnsatz, jastrow
 from baselines.wave.wave_function import Array, ComplexArray
 from dsmsim.config import parse_config
-from dsmsim.errors import ConfigError
 
 TRAP = {"kind": "harmonic", "omega": 1.0}
 QUARTIC = {"kind": "expression", "expression": "x**4/4"}
@@ -158,7 +157,3 @@ def test_functions_fit_the_problem() -> None:
     assert ansatz(3).names[8:] == tuple(triples)
     assert sum("bump" in name for name in ansatz(2, trap=QUARTIC).names) == 6
     assert ansatz(2).shape.widest == pytest.approx(1.6)
-    with pytest.raises(
-        ConfigError, match=r"three_body_functions = 4.*at most baselines\.tvmc\.pair_functions = 3"
-    ):
-        ansatz(3, pair_functions=3, three_body_functions=4)
