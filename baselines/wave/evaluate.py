@@ -29,6 +29,7 @@ from dsmsim.parallel import World, blocks_of_rank
 from dsmsim.system import center_of_mass, closed_form
 
 MARGIN = 0.25  # of the pilot's range, added on both sides of the histogram
+HOPELESS = 0.05  # effective fraction of the pilot's samples below which transport is not tried
 FEWEST = 0.5  # effective fraction of the samples below which they are no good
 RAN_AWAY = "psi is not finite at samples of its own density, or they run to infinity"
 
@@ -73,7 +74,8 @@ def measure(
     facts: dict[str, Any] = {}
     if sampling != "metropolis":
         extent, fraction = world.on_root(lambda: Transport.pilot(setup))
-        if fraction >= FEWEST or sampling == "transport":
+        # a single uneven weight says more of the few samples of a pilot than of psi
+        if fraction >= HOPELESS or sampling == "transport":
             ensemble: Ensemble = Transport(setup, extent)
             sums, fraction = _sums(ensemble, world, progress)
             if fraction >= FEWEST or sampling == "transport":

@@ -149,7 +149,7 @@ class TvmcTable(Table):
         default=6, ge=0, le=16, description="jastrow: Gaussians of the distance, besides its square"
     )
     three_body_functions: int = Field(
-        default=3,
+        default=2,
         ge=0,
         le=16,
         description="jastrow: how many of the pair functions make three-body products, from three bosons on",

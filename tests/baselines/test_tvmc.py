@@ -40,7 +40,7 @@ def test_interacting_bosons(particles: int, variance: float, density: float, tmp
     assert stored.results["checks"]["passed"].all()
     how = stored.attributes["observables"]
     assert how["method"] == "tvmc, jastrow"
-    assert how["parameters"] == (8 if particles == 2 else 14)
+    assert how["parameters"] == (8 if particles == 2 else 11)
     assert how["walker_effective_fraction"] > 0.8
     assert 0.01 < how["error_estimate"] < 0.6
     costs = stored.attributes["provenance"]

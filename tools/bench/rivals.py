@@ -12,7 +12,7 @@ prints for each seed and as the median over the seeds:
     largest change of the energy, relative to its first value
     how many of the checks without a reference failed
 
-Seeds run one after the other in one process; a first, short solution compiles what has to be compiled. The
+Seeds run one after the other in one process, after a very short solution that compiles what has to be. The
 exact solution is that of `dsmsim baseline exact`.
 """
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import tempfile
 import tomllib
 from importlib import import_module
@@ -71,6 +72,15 @@ def row(config: Config, method: str, directory: Path, exact: dict[str, Any]) -> 
     ]
 
 
+def warm_up(data: dict[str, Any], method: str, directory: Path) -> None:
+    """Compile, or fetch from disk, what the solution needs, by one over a very short time."""
+    small = {"time": {**data["time"], "end": 1e-3 * data["time"]["end"], "save": 2}}
+    trials = data.get("evaluation", {}).get("trials", 10)
+    settings = [f"evaluation.samples={20 * trials}", "baselines.pinn.epochs=2"]
+    config = parse_config(changed({**copy.deepcopy(data), **small}, settings))
+    import_module(f"baselines.{method}").solve(config, directory)
+
+
 def line(values: list[float]) -> str:
     """One line of the table."""
     solve, total, *errors, l1_max, l1_mean, floor, energy, failed = values
@@ -99,6 +109,7 @@ def main() -> None:
             exact = dict(exact_evolve(parse_config(data)).groups)
             print(f"\n{file.stem}, {arguments.method}: errors of Var and energy in per cent\nseed {COLUMNS}")
             rows = []
+            warm_up(data, arguments.method, place / "warm-up")
             for seed in range(1, arguments.seeds + 1):
                 config = parse_config({**data, "seed": seed})
                 try:
