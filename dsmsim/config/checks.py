@@ -294,13 +294,6 @@ def _tvmc(config: Config) -> Iterator[Problem]:
             'baselines.tvmc.ansatz = "python" needs a function',
             'write function = "module:function"',
         )
-    if table.ansatz != "python" and table.function is not None:
-        yield problem_at(
-            config,
-            "baselines.tvmc.function",
-            f'needs baselines.tvmc.ansatz = "python", but it is "{table.ansatz}"',
-            'write ansatz = "python", or remove it',
-        )
 
 
 def _evaluation(config: Config) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dsmsim.config.model import Config
 
 SAMPLE_BLOCK = 2000  # evaluation trajectories that are advanced together
-PAIRS_AT_ONCE = 200_000  # components of pairs whose test functions are computed together
+PAIRS_AT_ONCE = 40_000  # components of pairs whose test functions are computed together
 SMALL_BLOCKS = 2 * 10**6  # what the C library keeps of blocks that come and go
 PROGRAM_BYTES = 410 * 10**6  # Python with torch for CPUs and what else is loaded, measured
 

@@ -389,6 +389,24 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
         "warmup = 2",
     ),
     (
+        {"baselines": {"tvmc": {"sampling": "metropolis", "sweeps": 0}}},
+        "baselines.tvmc.sweeps = 0",
+        'must be at least 1 with baselines.tvmc.sampling = "metropolis"',
+        'sampling = "transport"',
+    ),
+    (
+        {"system.particles": 3, "baselines": {"tvmc": {"pair_functions": 1}}},
+        "baselines.tvmc.three_body_functions = 2 (the default)",
+        "baselines.tvmc.pair_functions = 1",
+        "write three_body_functions = 1, or less",
+    ),
+    (
+        {"baselines": {"tvmc": {"ansatz": "python"}}},
+        "baselines.tvmc.function",
+        "needs a function",
+        'write function = "module:function"',
+    ),
+    (
         {"train.gaussian_width": 3.0},
         "train.gaussian_width = 3.0",
         'needs train.points_from = "gaussian", but it is "trajectories"',
