@@ -1,6 +1,6 @@
 """Everything that is measured on samples of |psi|^2: the groups of a results file for any wave function.
 
-Samples move with the flow of psi and are weighted. Where the weights become uneven, so that fewer than half
+Samples move with the flow of psi and are weighted. Where the weights become so uneven that fewer than a fifth
 of the samples count, or a sample runs away, walkers of a Markov chain take their place (both:
 `ensembles.py`); the facts say which it was.
 
@@ -30,7 +30,9 @@ from dsmsim.system import center_of_mass, closed_form
 
 MARGIN = 0.25  # of the pilot's range, added on both sides of the histogram
 HOPELESS = 0.05  # effective fraction of the pilot's samples below which transport is not tried
-FEWEST = 0.5  # effective fraction of the samples below which they are no good
+# effective fraction of the samples below which they are no good: the averages of a unit of some thousand are
+# then biased by some per mille of a standard deviation
+FEWEST = 0.2
 RAN_AWAY = "psi is not finite at samples of its own density, or they run to infinity"
 
 Sampling = Literal["auto", "transport", "metropolis"]
