@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from settings import changed
 
 from baselines.exact import evolve
 from dsmsim.analysis import compare
@@ -33,18 +34,6 @@ from dsmsim.training.loop import Hooks, train
 from dsmsim.training.state import TrainState, new_state
 
 GOALS = (1e-2, 3e-3, 1e-3)
-
-
-def changed(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    """The input with `key.key=value` settings, values in TOML."""
-    for setting in settings:
-        path, _, value = setting.partition("=")
-        *tables, key = path.split(".")
-        owner = data
-        for table in tables:
-            owner = owner.setdefault(table, {})
-        owner[key] = tomllib.loads(f"value = {value}")["value"]
-    return data
 
 
 class Watch:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from settings import changed
 
 from baselines.exact import evolve as exact_evolve
 from dsmsim.analysis import compare
@@ -36,18 +37,6 @@ from dsmsim.errors import DivergedError
 from dsmsim.store import read_results
 
 COLUMNS = "   solve   total | Var max    mean     end | L1 max    mean   floor | energy | failed"
-
-
-def changed(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    """The input with `key.key=value` settings, values in TOML."""
-    for setting in settings:
-        path, _, value = setting.partition("=")
-        *tables, key = path.split(".")
-        owner = data
-        for table in tables:
-            owner = owner.setdefault(table, {})
-        owner[key] = tomllib.loads(f"value = {value}")["value"]
-    return data
 
 
 def row(config: Config, method: str, directory: Path, exact: dict[str, Any]) -> list[float]:
