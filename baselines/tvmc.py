@@ -14,8 +14,9 @@ sigma of the local energy, the distance of states grows at most as
 
     d/dt || psi_theta - psi ||  <=  r sigma / hbar ,
 
-whose integral over time is the error estimate (a bound but for sampling errors; densities are usually far
-more accurate). Afterwards |psi_theta|^2 is sampled as any other wave function (`wave/evaluate.py`).
+whose integral over time is stored (`error_wave_function`: a bound but for sampling errors; densities are
+usually far more accurate). Afterwards |psi_theta|^2 is sampled as any other wave function is
+(`wave/evaluate.py`).
 
 Sources: Carleo, Becca, Schiro, Fabrizio, Sci. Rep. 2, 243 (2012); Carleo et al., Phys. Rev. X 7, 031026
 (2017).
@@ -25,6 +26,7 @@ Shapes: W walkers, n coordinates, P parameters, K steps.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -44,6 +46,7 @@ from baselines.variational.hermite import hermite
 from baselines.variational.jastrow import jastrow
 from baselines.wave.evaluate import Measured, measure
 from dsmsim.config import Config
+from dsmsim.errors import ConfigError
 from dsmsim.parallel import World
 from dsmsim.store import JsonLines, Stopwatch
 from dsmsim.system import build_initial
@@ -51,6 +54,7 @@ from dsmsim.system import build_initial
 __all__ = ["Evolution", "build_ansatz", "evolve", "predict", "solve"]
 
 ANSAETZE: dict[str, Callable[[Config], Ansatz]] = {"jastrow": jastrow, "hermite": hermite, "python": custom}
+TRUSTED = 0.5  # bound of the error of psi above which there is a warning
 EVERY = 2.0  # seconds between lines of progress
 # for predictions, on one core: seconds that an evaluation takes for each pair, and for each coordinate
 SECONDS_PER_PAIR, SECONDS_PER_COORDINATE = 8e-8, 1.5e-7
@@ -88,7 +92,7 @@ def solve(config: Config, out: Path, *, world: World | None = None, progress: Pr
     tell = _Teller(config, progress)
     try:
         ansatz = build_ansatz(config)
-    except Exception as error:  # the same on every rank
+    except ConfigError as error:  # the same on every rank
         raise world.agreed(error) from None
     with ExitStack() as stack:
         record = tell.step
@@ -104,7 +108,7 @@ def solve(config: Config, out: Path, *, world: World | None = None, progress: Pr
     solving = started.cpu_seconds
     measured = measure(config, evolution, world, tell.samples)
     seconds = world.sum_(torch.tensor([solving, started.cpu_seconds], dtype=torch.float64)).tolist()
-    how = _how(config, evolution, measured, seconds[0])
+    how = _how(config, evolution, measured)
     groups = {**measured.groups, "propagation": _propagation(evolution)}
     solution = Solution(np.asarray(config.time.save_times), groups, how)
     return world.on_root(lambda: solution.write(config, out, started, costs=seconds, world_size=world.size))
@@ -166,10 +170,16 @@ def state_error_bound(evolution: Evolution, hbar: float) -> float:
     return min(2.0, float(np.trapezoid(rates, times)))
 
 
-def _how(config: Config, evolution: Evolution, measured: Measured, seconds: float) -> dict[str, Any]:
+def _how(config: Config, evolution: Evolution, measured: Measured) -> dict[str, Any]:
     """The attributes of the results."""
     table, records = config.baselines.tvmc, evolution.records
     bound = state_error_bound(evolution, config.system.hbar)
+    warning = ""
+    if bound > TRUSTED:
+        warning = (
+            f"psi may be wrong by {bound:.2g}: the ansatz cannot follow everything; give it more functions "
+            "(baselines.tvmc), and look at the checks and at the residual"
+        )
     return {
         "method": f"tvmc, {table.ansatz}",
         "parameters": len(evolution.ansatz.names),
@@ -183,11 +193,10 @@ def _how(config: Config, evolution: Evolution, measured: Measured, seconds: floa
         "autocorrelation": evolution.autocorrelation,
         "residual": max(entry["residual"] for entry in records),
         "walker_effective_fraction": min(entry["effective_fraction"] for entry in records),
-        "error_estimate": bound,
-        "error_kind": "bound of the distance of states, but for sampling errors",
-        "solve_cpu_seconds": seconds,
-        "converged": True,
-        "warning": "",
+        "error_wave_function": bound,
+        "error_estimate": math.nan,
+        "converged": not warning,
+        "warning": warning,
         **measured.facts,
     }
 

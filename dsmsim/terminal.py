@@ -6,6 +6,7 @@ watches (`DSMSIM_PROGRESS=bar`); otherwise a line is printed every few seconds, 
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -129,6 +130,8 @@ _HOW = {
     "error_estimate": "error estimate, the worst observable",
     "error_variance": "  of the variance, relative",
     "error_density": "  of the density, L1",
+    "error_wave_function": "bound of the error of psi, as a norm",
+    "residual": "largest residual of the equations of motion",
     "tolerance": "tolerance",
     "edge_probability": "probability at the edge of the grid",
     "seconds": "seconds",
@@ -142,7 +145,7 @@ def solution_table(name: str, how: Mapping[str, Any]) -> Group:
     table.add_column("value", justify="right")
     table.add_row("method", escape(str(how.get("method", name))))
     for key, what in _HOW.items():
-        if isinstance(how.get(key), int | float):
+        if isinstance(how.get(key), int | float) and not math.isnan(how[key]):
             table.add_row(what, f"{float(how[key]):.3g}")
     warning = str(how.get("warning", ""))
     if not how.get("converged", True) and not warning:

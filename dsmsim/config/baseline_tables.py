@@ -171,7 +171,7 @@ class TvmcTable(Table):
     )
     dt: AutoPositive = Field(
         default="auto",
-        description='time step (time), > 0; the first where steps adapt; "auto": 1/100 of the '
+        description='time step (time), > 0; the first where steps adapt; "auto": 1/50 of the '
         "initial cloud's own time",
     )
     tolerance: Tolerance = Field(

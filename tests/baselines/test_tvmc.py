@@ -42,7 +42,8 @@ def test_interacting_bosons(particles: int, variance: float, density: float, tmp
     assert how["method"] == "tvmc, jastrow"
     assert how["parameters"] == (8 if particles == 2 else 11)
     assert how["walker_effective_fraction"] > 0.8
-    assert 0.01 < how["error_estimate"] < 0.6
+    assert 0.01 < how["error_wave_function"] < 0.6
+    assert bool(how["converged"]) == (how["error_wave_function"] <= 0.5) == (how["warning"] == "")
     costs = stored.attributes["provenance"]
     assert 0.0 < costs["solve_cpu_seconds"] < costs["cpu_seconds"]
 
