@@ -139,7 +139,7 @@ class _Run:
         for start, stop in itertools.pairwise([0.0, *self.system.breakpoints, self.end]):
             self.motion.until = stop
             t, rates = start, self._rates(start)
-            self._keep(t, before, rates, 0.0)
+            self._keep(t, before, rates, length)
             while t < stop:
                 length, rates = self._step(t, stop, rates)
                 t = stop if t + length >= stop else t + length

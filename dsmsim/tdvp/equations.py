@@ -125,7 +125,13 @@ class Equations:
             rule: what is damped.
             over: the ranks; all must call this together.
             with_snr: measure the signal-to-noise ratios even where `rule` does not need them.
+
+        Returns:
+            All of it not a number where the averages are not finite: the same on every rank.
         """
+        if not (np.isfinite(self.s).all() and np.isfinite(self.force).all()):
+            nothing = np.full(len(self.force), np.nan)
+            return Solution(nothing + 0j, math.nan, nothing, nothing if with_snr else np.zeros(0))
         diagonal = np.diagonal(self.s).real
         scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
         values, vectors = np.linalg.eigh(self.s * scale[:, None] * scale)

@@ -125,6 +125,15 @@ def test_distance_is_the_angle_between_states() -> None:
     assert found.distance(np.array([change])) == pytest.approx(np.arccos(np.sqrt(overlap)), rel=0.02)
 
 
+def test_what_is_not_finite_is_no_error_of_linear_algebra() -> None:
+    x, log_weights, energy = samples()
+    energy[3] = np.nan
+    solution = averages(log_weights, x[:, None] ** 2, energy).solve(HBAR, PLAIN, with_snr=True)
+    assert np.isnan(solution.rate).all()
+    assert np.isnan(solution.residual)
+    assert np.isnan(solution.snr).all()
+
+
 def test_effective_fraction() -> None:
     weights = np.array([1.0, 1.0, 2.0, 0.0])
     with np.errstate(divide="ignore"):

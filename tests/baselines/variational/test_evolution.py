@@ -128,6 +128,21 @@ def test_the_records_say_what_happened() -> None:
     assert state_error_bound(found, config.system.hbar) < 1e-3
 
 
+def test_steps_end_where_the_potential_is_not_smooth() -> None:
+    config = packet(quench=QUENCHES["kinks"])
+    found = solved(config, **EXACT)
+    times = found.history.times.tolist()
+    assert 0.31 in times
+    assert pytest.approx(0.81) in times
+    assert sum(entry["dt"] for entry in found.records) == pytest.approx(1.6)
+    k = times.index(0.31)
+    np.testing.assert_allclose(found.history.before[k], found.history.after[k], rtol=1e-9, atol=1e-9)
+    config = packet(quench=QUENCHES["jump"])
+    history = solved(config, **EXACT).history
+    k = history.times.tolist().index(0.77)
+    assert (np.abs(history.before[k] - history.after[k]) > 1e-3).any()
+
+
 def test_the_error_bound_holds() -> None:
     # two bosons in a quartic well without pair functions: much is left over
     config = bosons({"kind": "gaussian", "g": 2.0, "s2": 0.2})
