@@ -54,7 +54,7 @@ from dsmsim.system import build_initial
 __all__ = ["Evolution", "build_ansatz", "evolve", "predict", "solve"]
 
 ANSAETZE: dict[str, Callable[[Config], Ansatz]] = {"jastrow": jastrow, "hermite": hermite, "python": custom}
-TRUSTED = 0.5  # bound of the error of psi above which there is a warning
+TRUSTED = 1.0  # bound of the error of psi above which there is a warning: an overlap of a half may be left
 EVERY = 2.0  # seconds between lines of progress
 # for predictions, on one core: seconds that an evaluation takes for each pair, and for each coordinate
 SECONDS_PER_PAIR, SECONDS_PER_COORDINATE = 8e-8, 1.5e-7

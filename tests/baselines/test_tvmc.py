@@ -13,7 +13,7 @@ from commands import call
 from exact_bosons import errors_of, interacting_bosons
 from tiny import write_input
 
-from baselines.tvmc import build_ansatz, predict, solve
+from baselines.tvmc import TRUSTED, build_ansatz, predict, solve
 from dsmsim.config import Config
 from dsmsim.store import read_results
 
@@ -43,7 +43,7 @@ def test_interacting_bosons(particles: int, variance: float, density: float, tmp
     assert how["parameters"] == (8 if particles == 2 else 11)
     assert how["walker_effective_fraction"] > 0.8
     assert 0.01 < how["error_wave_function"] < 0.6
-    assert bool(how["converged"]) == (how["error_wave_function"] <= 0.5) == (how["warning"] == "")
+    assert bool(how["converged"]) == (how["error_wave_function"] <= TRUSTED) == (how["warning"] == "")
     costs = stored.attributes["provenance"]
     assert 0.0 < costs["solve_cpu_seconds"] < costs["cpu_seconds"]
 
