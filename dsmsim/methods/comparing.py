@@ -114,7 +114,7 @@ def errors_between(stored: StoredResults, reference: StoredResults) -> Errors:
     how = reference.attributes.get("observables")
     errors = compare(stored.results, reference.results, how, conserved=_conserves_energy(stored))
     fields = reference.results.get("velocity_fields")
-    if fields is not None and any(name.startswith("model/") for name in stored.results):
+    if fields is not None and _holds_fields(stored):
         from dsmsim.analysis.fields_error import field_errors
 
         errors |= field_errors(fields, evaluator(stored))
@@ -122,6 +122,14 @@ def errors_between(stored: StoredResults, reference: StoredResults) -> Errors:
         attributes = stored.attributes.get("observables", {})
         errors |= {name: np.asarray(attributes[name]) for name in ("E_u", "E_v_field") if name in attributes}
     return errors
+
+
+def _holds_fields(stored: StoredResults) -> bool:
+    """Whether its networks are fields of deep stochastic mechanics, and not those of another method."""
+    from dsmsim.training.dsm import METHODS
+
+    method = stored.attributes.get("observables", {}).get("method")
+    return method in METHODS.values() and any(name.startswith("model/") for name in stored.results)
 
 
 def _conserves_energy(stored: StoredResults) -> bool:

@@ -10,9 +10,11 @@ import pytest
 from tiny import tiny_config
 
 from baselines.pinn import predict, solve, train_wave
+from baselines.relative_grid import solve as solve_relative_grid
 from baselines.wave.wave_function import WaveFunction
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError, DivergedError
+from dsmsim.methods.comparing import compare_several
 from dsmsim.store import read_results
 from dsmsim.system import closed_form
 
@@ -102,6 +104,16 @@ def test_results(tmp_path: Path) -> None:
     again = read_results(solve(config, tmp_path / "b"))
     assert np.array_equal(again.results["observables"]["variance"], variance)
     assert np.array_equal(again.results["training"]["loss"], stored.results["training"]["loss"])
+
+
+def test_it_is_compared_with_a_solver_that_holds_velocity_fields(tmp_path: Path) -> None:
+    config = case(**{"time.save": 3, "baselines.pinn.epochs": 2})
+    path = solve(config, tmp_path / "pinn")
+    reference = solve_relative_grid(config, tmp_path / "exact")
+    assert "velocity_fields" in read_results(reference).results
+    (entry,) = compare_several([path], reference)
+    assert "E_v" in entry.errors
+    assert "E_u" not in entry.errors  # its network is no field of deep stochastic mechanics
 
 
 def test_the_published_form_runs_and_says_that_it_is_wrong(tmp_path: Path) -> None:
