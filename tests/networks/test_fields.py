@@ -112,7 +112,7 @@ class _Untouchable(InitialState):
     def _refuse(self, *arguments: Any) -> Any:
         raise AssertionError("the initial state was asked")
 
-    u = v = log_density = phase = sample = _refuse
+    u = v = log_density = phase = sample = quantiles = _refuse
 
 
 @pytest.mark.parametrize("frame", FRAMES)
