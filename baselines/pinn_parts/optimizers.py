@@ -22,9 +22,11 @@ from torch import Tensor
 
 from baselines.pinn_parts.log_wave import LogWave, Points
 from baselines.pinn_parts.network import parameter_count
+from dsmsim.errors import DivergedError
 
 MEMORY = 0.9
 DAMPING = 1e-3
+DAMPINGS = 12  # tenfold each time
 LARGEST = 30.0  # times the mean |r|^2, above which a point counts less
 FALL = 0.3  # of the steps, at the end, over which their length falls to zero
 WARMUP = 50  # steps of Adam over which its rate rises
@@ -81,13 +83,17 @@ class GaussNewton:
     def _direction(self) -> Tensor:
         """The minimiser of the model; single precision may need more damping than asked for."""
         damping = DAMPING * self._matrix.diagonal().mean()
-        while True:
+        for _ in range(DAMPINGS):
             damped = self._matrix.clone()
             damped.diagonal().add_(damping)
             factor, failed = torch.linalg.cholesky_ex(damped)
             if not failed:
                 return -torch.cholesky_solve(self._vector.unsqueeze(1), factor).squeeze(1)
             damping = 10.0 * damping
+        raise DivergedError(
+            "PINN: the Gauss-Newton matrix has no factors, however damped: its numbers are not finite, or "
+            'the residual depends on no weight; write baselines.pinn.optimizer = "adam"'
+        )
 
     def _move(self, change: Tensor) -> None:
         start = 0

@@ -28,7 +28,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import qmc
 
 from baselines.variational.initial_part import initial_log_density
 from baselines.wave.metropolis import Block, Metropolis, autocovariances, integrated_time
@@ -154,10 +153,7 @@ def start_walkers(initial: InitialState, count: int, seed: int, world: World, ov
     edges = [round(count * k / total) for k in range(total + 1)]
     mine = blocks_of_rank(total, world.rank, world.size)
     first, last = (edges[mine.start], edges[mine.stop]) if len(mine) else (0, 0)
-    scramble = int(random_stream(seed, "tvmc").integers(2**63))
-    sobol = qmc.Sobol(initial.coordinates, scramble=True, seed=scramble)
-    uniform = np.asarray(sobol.random_base2(math.ceil(math.log2(count)))[first:last], dtype=np.float64)
-    x = np.ascontiguousarray(initial.quantiles(uniform))
+    x = initial.low_discrepancy(random_stream(seed, "tvmc"), count)[first:last].copy()
     blocks = [Block(k, edges[k + 1] - edges[k]) for k in mine]
     metropolis = Metropolis(seed, "tvmc", 0.5 * np.sqrt(initial.variance))
     return Walkers(x, initial_log_density(initial, x), blocks, metropolis, over)

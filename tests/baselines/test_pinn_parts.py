@@ -16,6 +16,7 @@ from baselines.pinn_parts.network import OUTPUTS, SymmetricNetwork
 from baselines.pinn_parts.optimizers import GaussNewton
 from baselines.pinn_parts.points import SLICES, TRAJECTORIES, make_pool
 from baselines.pinn_parts.published import PublishedWave, make_published_wave
+from dsmsim.errors import DivergedError
 from dsmsim.system import build_initial, build_system
 
 DOUBLE = {"baselines.pinn.precision": "float64", "baselines.pinn.width": 6}
@@ -233,3 +234,10 @@ def test_one_particle_has_two_hidden_layers() -> None:
     t = torch.zeros(4, 1, dtype=torch.float64)
     jets = wave.jets(x, t)
     assert torch.allclose(jets[:, -1, 1], laplacian(wave.values(x, t)[:, 1], x), atol=1e-12)
+
+
+def test_a_matrix_that_no_damping_helps_ends_in_order() -> None:
+    optimizer = GaussNewton(make_wave(), 1.0, 10)
+    optimizer._matrix.fill_(float("nan"))
+    with pytest.raises(DivergedError, match="Gauss-Newton"):
+        optimizer._direction()
