@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from baselines.variational.ansatz import Ansatz
-from baselines.wave.wave_function import Array, ComplexArray, kinetic
+from baselines.wave.wave_function import Array, ComplexArray, flow_rates, kinetic
 from dsmsim.parallel import World
 from dsmsim.system import System
-from dsmsim.tdvp import Averages, Equations, Regularisation, Solution, State, averages
+from dsmsim.tdvp import Averages, Equations, Regularisation, Solution, State, averages, cubic
 
 
 @dataclass
@@ -55,8 +55,7 @@ class Motion:
         o = self.ansatz.derivatives(theta, x)
         self.equations = averages(2.0 * local.log_psi.real - log_rho, o, energy, self.over)
         self.solution = self.equations.solve(hbar, self.rule, self.over)
-        flow = (hbar / mass) * np.ascontiguousarray(local.gradient.imag)
-        return self.solution.rate, flow, -(hbar / mass) * local.laplacian.imag
+        return self.solution.rate, *flow_rates(local, hbar, mass)
 
     def potential(self, x: Array, t: float) -> Array:
         """V (W,) at x (W, n)."""
@@ -102,9 +101,4 @@ class History:
             return np.asarray(self.theta[k])
         h = float(self.times[k + 1] - self.times[k])
         s = (t - float(self.times[k])) / h
-        return np.asarray(
-            (1.0 + 2.0 * s) * (1.0 - s) ** 2 * self.theta[k]
-            + s * (1.0 - s) ** 2 * h * self.after[k]
-            + s**2 * (3.0 - 2.0 * s) * self.theta[k + 1]
-            + s**2 * (s - 1.0) * h * self.before[k + 1]
-        )
+        return cubic(self.theta[k], self.after[k], self.theta[k + 1], self.before[k + 1], h, s)

@@ -28,10 +28,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from baselines.wave.wave_function import Array, Local, WaveFunction, velocities
+from baselines.wave.wave_function import Array, Local, WaveFunction, flow_rates
 from dsmsim.config import Config
 from dsmsim.parallel import random_stream
 from dsmsim.system import InitialState
+from dsmsim.tdvp import RK4, RateState, State, cubic, take_step
 
 UNITS = 20  # at least, over all trials: their spread gives the standard errors
 LARGEST_UNIT = 2048  # samples; a power of two, because only such Sobol sets are balanced
@@ -129,26 +130,25 @@ class Flow:
 
     def rates(self, local: Local) -> tuple[Array, Array]:
         """dx/dt (W, n) and d log rho/dt (W,)."""
-        return velocities(local, self.hbar, self.mass)[1], -(self.hbar / self.mass) * local.laplacian.imag
+        return flow_rates(local, self.hbar, self.mass)
 
     def step(self, start: Point, time: float) -> tuple[Array, Array]:
         """x and log rho after one Runge-Kutta step from a point to `time`."""
-        h = time - start.time
-        first, slope = self.rates(start.local)
-        x_rate, log_rate = first, slope
-        for fraction, weight in ((0.5, 2.0), (0.5, 2.0), (1.0, 1.0)):
-            there = start.x + fraction * h * first
-            first, slope = self.rates(self.wave.local(there, start.time + fraction * h))
-            x_rate, log_rate = x_rate + weight * first, log_rate + weight * slope
-        return start.x + h / 6.0 * x_rate, start.log_rho + h / 6.0 * log_rate
+
+        def rates(t: float, state: State) -> RateState:
+            return self.rates(self.wave.local(state[0], t))
+
+        state, h = (start.x, start.log_rho), time - start.time
+        x, log_rho = take_step(RK4, rates, start.time, state, h, self.rates(start.local)).state
+        return x, log_rho
 
     def inside(self, start: Point, end: Point, time: float) -> Point:
         """The samples at a time between two ends of a step."""
         length = end.time - start.time
         s = (time - start.time) / length
         (v0, slope0), (v1, slope1) = self.rates(start.local), self.rates(end.local)
-        x = _cubic(start.x, v0, end.x, v1, length, s)
-        return self.at(time, x, _cubic(start.log_rho, slope0, end.log_rho, slope1, length, s))
+        x = cubic(start.x, v0, end.x, v1, length, s)
+        return self.at(time, x, cubic(start.log_rho, slope0, end.log_rho, slope1, length, s))
 
     def saved(
         self, x: Array, log_rho: Array, grid: Array, times: Sequence[float]
@@ -164,13 +164,6 @@ class Flow:
                 exactly = times[index] == point.time
                 yield index, point if exactly else self.inside(before, point, times[index])
                 index += 1
-
-
-def _cubic(x0: Array, v0: Array, x1: Array, v1: Array, length: float, s: float) -> Array:
-    """The cubic with values x0, x1 and slopes v0, v1 at the ends of a step, at the fraction s of it."""
-    r = 1.0 - s
-    slopes = length * s * r * (r * v0 - s * v1)
-    return np.asarray(r * r * (1.0 + 2.0 * s) * x0 + s * s * (1.0 + 2.0 * r) * x1 + slopes)
 
 
 def normalised(log_weight: Array, units: int = 1) -> Array:

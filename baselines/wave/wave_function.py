@@ -55,3 +55,8 @@ def velocities(local: Local, hbar: float, mass: float) -> tuple[Array, Array]:
     """Osmotic and current velocity (W, n), length over time."""
     field = (hbar / mass) * local.gradient
     return np.ascontiguousarray(field.real), np.ascontiguousarray(field.imag)
+
+
+def flow_rates(local: Local, hbar: float, mass: float) -> tuple[Array, Array]:
+    """How points move with the flow, and how the log of their density changes: v (W, n) and -div v (W,)."""
+    return velocities(local, hbar, mass)[1], -(hbar / mass) * local.laplacian.imag

@@ -17,6 +17,7 @@ from dsmsim.tdvp.integrators import (
     Step,
     StepSize,
     Tableau,
+    cubic,
     take_step,
 )
 
@@ -36,5 +37,6 @@ __all__ = [
     "StepSize",
     "Tableau",
     "averages",
+    "cubic",
     "take_step",
 ]

@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -132,9 +133,7 @@ class Equations:
         if not (np.isfinite(self.s).all() and np.isfinite(self.force).all()):
             nothing = np.full(len(self.force), np.nan)
             return Solution(nothing + 0j, math.nan, nothing, nothing if with_snr else np.zeros(0))
-        diagonal = np.diagonal(self.s).real
-        scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
-        values, vectors = np.linalg.eigh(self.s * scale[:, None] * scale)
+        scale, values, vectors = self._modes
         force = vectors.conj().T @ (scale * self.force)
         noisy = with_snr or rule.snr > 0.0
         snr = self._snr(force, scale[:, None] * vectors, over) if noisy else np.zeros(0)
@@ -146,6 +145,14 @@ class Equations:
         left += np.vdot(motion, self.s @ motion).real
         relative = max(0.0, float(left)) / self.energy_variance if self.energy_variance > 0.0 else 0.0
         return Solution(-1j / hbar * motion, math.sqrt(relative), values, snr)
+
+    @cached_property
+    def _modes(self) -> tuple[Array, Array, RealOrComplex]:
+        """The scale (P,) that gives S a unit diagonal, and eigenvalues and eigenvectors of the scaled S."""
+        diagonal = np.diagonal(self.s).real
+        scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
+        values, vectors = np.linalg.eigh(self.s * scale[:, None] * scale)
+        return scale, values, vectors
 
     def _snr(self, force: ComplexArray, directions: RealOrComplex, over: Averages) -> Array:
         """|force| over its standard error, along each direction (a column)."""

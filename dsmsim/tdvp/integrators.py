@@ -123,6 +123,14 @@ def _combined(
     return total
 
 
+def cubic(
+    y0: NDArray[Any], rate0: NDArray[Any], y1: NDArray[Any], rate1: NDArray[Any], h: float, s: float
+) -> NDArray[Any]:
+    """The cubic with these values and rates at the ends of a step of length h, at the fraction s of it."""
+    values = (1.0 + 2.0 * s) * (1.0 - s) ** 2 * y0 + s**2 * (3.0 - 2.0 * s) * y1
+    return np.asarray(values + h * (s * (1.0 - s) ** 2 * rate0 + s**2 * (s - 1.0) * rate1))
+
+
 @dataclass
 class StepSize:
     """The step that keeps an error estimate below a tolerance.
