@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from dsmsim.config.fields import TERM_NAME, per_axis
-from dsmsim.config.modes import balanced_modes, bond_limits, is_composite
 from dsmsim.config.problems import Problem, dotted, shown
 from dsmsim.config.run_tables import DEFAULT_GAUSSIAN_WIDTH
 from dsmsim.config.system import GaussianState, ProductState, TrapGroundState
 from dsmsim.config.term_checks import axes_problem, initial_expressions, term_problems
 from dsmsim.config.terms import DoubleWellTerm, HarmonicTerm
+from dsmsim.tensor_shapes import balanced_modes, bond_limits, is_composite
 
 if TYPE_CHECKING:
     from dsmsim.config.model import Config

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dsmsim.config.modes import balanced_modes, tt_ranks
+from dsmsim.tensor_shapes import balanced_modes, tt_ranks
 
 if TYPE_CHECKING:
     from dsmsim.config.model import Config

@@ -18,7 +18,6 @@ from dsmsim.config.memory_costs import (
     sampling_steps,
     share_of_work,
 )
-from dsmsim.config.modes import balanced_modes
 from dsmsim.config.network_costs import NetworkCosts, TensorPlan, network_costs
 from dsmsim.config.optimizer_costs import OptimizerCosts, optimizer_costs
 
@@ -32,7 +31,6 @@ __all__ = [
     "Plan",
     "PlannedFile",
     "TensorPlan",
-    "balanced_modes",
     "make_plan",
 ]
 

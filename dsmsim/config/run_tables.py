@@ -21,7 +21,7 @@ from dsmsim.config.fields import (
     parse_cadence,
     parse_duration,
 )
-from dsmsim.config.modes import balanced_modes
+from dsmsim.tensor_shapes import balanced_modes
 
 MOST_SAVED_TIMES = 1_000_000
 WIDEST_NETWORK = 1_048_576

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from dsmsim.config import NetworkTable
-from dsmsim.config.plan import balanced_modes
 from dsmsim.tensor import TTLinear
+from dsmsim.tensor_shapes import balanced_modes
 
 
 def hidden_linear(table: NetworkTable) -> nn.Module:

@@ -23,7 +23,7 @@ from dsmsim.config import (
     per_axis,
 )
 from dsmsim.config.expressions import check_expression, evaluator, symbol, to_sympy
-from dsmsim.config.modes import balanced_modes, bond_limits, tt_ranks
+from dsmsim.tensor_shapes import balanced_modes, bond_limits, tt_ranks
 
 BAD_FILE = (
     "import dsmsim.config as c\ntry:\n    c.load_config({path!r})\nexcept c.load.ConfigError:\n    {show}"

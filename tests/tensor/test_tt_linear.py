@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from dsmsim.config.modes import tt_ranks
 from dsmsim.tensor import TTLinear, tt_core_std
-from dsmsim.tensor.tt_linear import uniform_ranks
+from dsmsim.tensor_shapes import tt_ranks
 
 LAYERS = [
     ((2, 3), (4, 2), 1),
@@ -127,7 +126,7 @@ def test_bias_starts_as_in_a_dense_layer() -> None:
     assert tt.bias.std().item() == pytest.approx(bound / math.sqrt(3.0), rel=0.1)
 
 
-@pytest.mark.parametrize("make", [uniform_ranks, tt_ranks])
+@pytest.mark.parametrize("make", [tt_ranks])
 def test_ranks_are_cut_to_what_a_bond_can_have(make: object) -> None:
     assert callable(make)
     assert make([2, 3], [4, 2], 3) == [1, 3, 1]

@@ -1,9 +1,8 @@
-"""Factorisations of a layer's width into the modes of a tensor train, and the bond ranks that they allow."""
+"""Factorisations of the sides of a matrix into modes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 THREE_MODES_FROM = 1024
 
@@ -42,14 +41,3 @@ def balanced_modes(width: int) -> list[int]:
     ]
     # of all splits with three factors, the one whose largest factor is smallest
     return min(triples, key=lambda modes: (modes[-1], -modes[0])) if triples else pairs[-1]
-
-
-def bond_limits(modes_out: Sequence[int], modes_in: Sequence[int]) -> list[int]:
-    """The largest rank that each inner bond of a TT matrix can have: the smaller side's number of entries."""
-    sizes = [out * into for out, into in zip(modes_out, modes_in, strict=True)]
-    return [min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(1, len(sizes))]
-
-
-def tt_ranks(modes_out: Sequence[int], modes_in: Sequence[int], rank: int) -> list[int]:
-    """Ranks r_0 .. r_K of a TT matrix: 1 at the ends, `rank` or the bond's limit, if smaller, inside."""
-    return [1, *(min(rank, limit) for limit in bond_limits(modes_out, modes_in)), 1]
