@@ -99,8 +99,11 @@ def plan_table(plan: Plan, directory: Path) -> Group:
     if plan.tensor is not None:
         work.add_row("  with dense layers", f"{plan.tensor.dense_parameters:,}")
         modes = zip(plan.tensor.modes_out, plan.tensor.modes_in, strict=True)
-        work.add_row("  TT modes (out x in)", " ".join(f"{out}x{into}" for out, into in modes))
-        work.add_row("  TT ranks", " ".join(map(str, plan.tensor.ranks)))
+        form = plan.tensor.format
+        work.add_row(f"  {form} modes (out x in)", " ".join(f"{out}x{into}" for out, into in modes))
+        ranks = f"{form} ranks, to begin with" if plan.tensor.adaptive else f"{form} ranks"
+        work.add_row(f"  {ranks}", " ".join(map(str, plan.tensor.ranks)))
+        work.add_row("  cores of a layer", f"{plan.tensor.parameters:,}")
     work.add_row("trajectories per rank", f"{plan.trajectories_per_rank:,}")
     work.add_row("residual points per rank", f"{plan.points_per_rank:,}")
     work.add_row("network evaluations per epoch", f"{plan.network_evaluations:,}")
@@ -112,7 +115,10 @@ def plan_table(plan: Plan, directory: Path) -> Group:
         files.add_column(column, justify="right" if column == "size" else "left")
     for file in plan.files:
         files.add_row(file.path, "" if file.size is None else shown_size(file.size), file.meaning)
-    return Group(work, files, *(f"[yellow]warning:[/yellow] {escape(text)}" for text in plan.warnings))
+    applied = () if plan.tensor is None else map(str, plan.tensor.applications)
+    return Group(
+        work, *applied, files, *(f"[yellow]warning:[/yellow] {escape(text)}" for text in plan.warnings)
+    )
 
 
 def references_table(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> Group:

@@ -1,4 +1,4 @@
-"""The potential network written out particle by particle in elementary operations: an oracle.
+"""The potential networks written out particle by particle in elementary operations: an oracle.
 
 It shares nothing with `dsmsim.networks.jets` but the parameters, and torch.func can differentiate it as often
 as one likes.
@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from dsmsim.networks import PotentialFields
+from dsmsim.networks.functional_tt import FunctionalTT
 from dsmsim.networks.pair_potential import PairPotential
+from dsmsim.networks.potential import PotentialJet
 
 
 def plain_value(net: PairPotential, y: Tensor, clock: Tensor) -> Tensor:
@@ -33,6 +35,51 @@ def plain_value(net: PairPotential, y: Tensor, clock: Tensor) -> Tensor:
             z = (r[i, axis] / net.stretch[axis]).reshape(1) / 2.0
             features += [torch.asinh(z), torch.sqrt(1.0 + z**2)]
         total = total + net.node_output(_layers(net.node_input, net.node_hidden, torch.cat(features), extra))
+    return total
+
+
+def plain_ring(net: FunctionalTT, y: Tensor, clock: Tensor) -> Tensor:
+    """(R, S) of one configuration of a functional tensor train, matrix by matrix."""
+    rank, entries = net.rank, net.rank * (net.rank + 1) // 2
+    signs = torch.diag(torch.tensor([(-1.0) ** a for a in range(rank)], dtype=y.dtype))
+    products = [torch.eye(rank, dtype=y.dtype) for _ in range(2)]
+    for r in y.reshape(net.particles, net.dimensions):
+        features = [clock]
+        for axis in range(net.dimensions):
+            z = (r[axis] / net.stretch[axis]).reshape(1) / 2.0
+            features += [torch.asinh(z), torch.sqrt(1.0 + z**2)]
+        h = torch.tanh(net.node_input(torch.cat(features)))
+        for layer in net.node_hidden:
+            h = torch.tanh(layer(h) + h)
+        out = net.node_output(h)
+        for channel in range(2):
+            numbers = iter(out[channel * entries : (channel + 1) * entries])
+            upper = {(a, b): next(numbers) for a in range(rank) for b in range(a, rank)}
+            m = torch.stack(
+                [torch.stack([upper[min(a, b), max(a, b)] for b in range(rank)]) for a in range(rank)]
+            )
+            products[channel] = products[channel] @ (torch.eye(rank, dtype=y.dtype) + m @ signs)
+    return torch.stack([torch.trace(product) for product in products]) - rank
+
+
+def derivatives_of(value: Callable[[Tensor, Tensor], Tensor], y: Tensor, clock: Tensor) -> PotentialJet:
+    """Derivatives by torch.func of a function of one configuration, at y (P, n), clock (P, 1)."""
+    func = torch.func
+    hessians = func.vmap(func.jacfwd(func.jacrev(value)))(y, clock)
+    return PotentialJet(
+        func.vmap(value)(y, clock),
+        func.vmap(func.jacrev(value))(y, clock).transpose(1, 2),
+        func.vmap(func.jacrev(value, argnums=1))(y, clock)[..., 0],
+        torch.diagonal(hessians, dim1=-2, dim2=-1).sum(-1),
+    )
+
+
+def mixed(jet: PotentialJet) -> Tensor:
+    """A scalar in which every part weighs in, and with every point and channel differently."""
+    generator = torch.Generator().manual_seed(5)
+    total = torch.zeros((), dtype=jet.value.dtype)
+    for part in jet:
+        total = total + (torch.rand(part.shape, generator=generator, dtype=part.dtype) * part.square()).sum()
     return total
 
 
@@ -58,13 +105,15 @@ def _layers(first: nn.Module, hidden: nn.Module, features: Tensor, extra: Tensor
 
 
 def plain_log_psi(fields: PotentialFields) -> Callable[[Tensor, Tensor], Tensor]:
-    """(x (n,), t (1,)) -> (R, S) of the fields, by `plain_value`."""
+    """(x (n,), t (1,)) -> (R, S) of the fields, by `plain_value` or `plain_ring`."""
     frame = fields.frame
 
     def log_psi(x: Tensor, t: Tensor) -> Tensor:
         start = torch.stack([0.5 * fields.initial.log_density(x[None])[0], fields.initial.phase(x[None])[0]])
         y, clock = (x - frame.center) / fields.length, t / frame.end
-        return start + fields.amplitude * clock * plain_value(fields.potential, y, clock)
+        net = fields.potential
+        value = plain_ring(net, y, clock) if isinstance(net, FunctionalTT) else plain_value(net, y, clock)
+        return start + fields.amplitude * clock * value
 
     return log_psi
 

@@ -223,6 +223,30 @@ def training_figure(run: RunToPlot) -> Figure | None:
     return figure
 
 
+def ranks_figure(run: RunToPlot) -> Figure | None:
+    """Ranks and entropies of the bonds of tensor layers, over epochs; None where no layer has bonds."""
+    group = run.results.get("training")
+    if group is None or "rank" not in group:
+        return None
+    figure = empty_figure(run, 6.5, 5.2, bands=False)
+    axes = figure.subplots(2, 1, sharex=True)
+    labels = group["bond"] if len(group["bond"]) <= MOST_LINES else [None] * len(group["bond"])
+    for number, label in enumerate(labels):
+        color = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)[number % 6]
+        style = ("-", "--", ":")[number // 6 % 3]
+        for ax, name in zip(axes, ("rank", "bond_entropy"), strict=True):
+            drawn = {"color": color, "linestyle": style, "linewidth": 1.0, "label": label}
+            ax.plot(group["epoch"], group[name][:, number], drawstyle="steps-post", **drawn)
+    axes[0].set_ylabel("rank of a bond")
+    axes[1].set(ylabel="entropy of a bond (nats)", xlabel="epoch")
+    for ax in axes:
+        ax.set_ylim(bottom=0.0)
+    if len(group["bond"]) <= MOST_LINES:
+        axes[0].legend(loc="best")
+    figure.align_ylabels(axes)
+    return figure
+
+
 def energy_figure(run: RunToPlot) -> Figure | None:
     """Energy and its parts, its drift, and the centre of mass against Kohn's theorem."""
     group = run.results.get("observables")

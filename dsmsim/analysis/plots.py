@@ -1,4 +1,4 @@
-"""Figures of a run as PNG files: density, moments, training, energy, pairs, coherence.
+"""Figures of a run as PNG files: density, moments, training, ranks, energy, pairs, coherence.
 
 matplotlib is loaded only here, in `figures`, `correlation_figures` and `entries_figure`, only when a figure
 is asked for, and without pyplot, so that no window system and no global state is involved.
@@ -47,6 +47,7 @@ def plot_run(path: str | Path, out_dir: str | Path | None = None) -> list[Path]:
         "density": figures.density_figure,
         "moments": figures.moments_figure,
         "training": figures.training_figure,
+        "ranks": figures.ranks_figure,
         "energy": figures.energy_figure,
         "pairs": correlation_figures.pairs_figure,
         "coherence": correlation_figures.coherence_figure,

@@ -15,12 +15,12 @@ from dsmsim.config.run_tables import (
     OutputTable,
     RunTable,
     SamplerTable,
-    TensorTable,
     TimeTable,
     TrainTable,
 )
 from dsmsim.config.system import SystemTable
 from dsmsim.config.template import commented_template
+from dsmsim.config.tensor_table import TensorTable
 
 __all__ = [
     "BaselinesTable",

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dsmsim.config.fields import TERM_NAME, per_axis
-from dsmsim.config.problems import Problem, dotted, shown
-from dsmsim.config.run_tables import DEFAULT_GAUSSIAN_WIDTH
+from dsmsim.config.problems import Problem, dotted, problem_at, shown
+from dsmsim.config.run_tables import DEFAULT_GAUSSIAN_WIDTH, POTENTIAL_KINDS
 from dsmsim.config.system import GaussianState, ProductState, TrapGroundState
+from dsmsim.config.tensor_checks import tensor_problems
 from dsmsim.config.term_checks import axes_problem, initial_expressions, term_problems
 from dsmsim.config.terms import DoubleWellTerm, HarmonicTerm
-from dsmsim.tensor_shapes import balanced_modes, bond_limits, is_composite
 
 if TYPE_CHECKING:
     from dsmsim.config.model import Config
@@ -25,19 +25,9 @@ MOST_SOBOL = 21_201  # coordinates for which scipy knows direction numbers
 
 def cross_problems(config: Config) -> list[Problem]:
     """Everything that is wrong between the keys of an input whose single values are right."""
-    rules = (_terms, _initial, _times, _network, _potential, _tensor, _training, _engine, _evaluation, _tvmc)
+    physics, networks = (_terms, _initial, _times), (_network, _potential, tensor_problems)
+    rules = (*physics, *networks, _training, _engine, _evaluation, _tvmc)
     return [problem for rule in rules for problem in rule(config)]
-
-
-def problem_at(config: Config, key: str, rule: str, fix: str) -> Problem:
-    """A problem of one key; its value is looked up, and marked where it is the default."""
-    owner: Any = config
-    *path, last = key.split(".")
-    for step in path:
-        owner = getattr(owner, step)
-    name = "with_" if last == "with" else last
-    default = "" if name in owner.model_fields_set else " (the default)"
-    return Problem(key, rule, fix, shown(getattr(owner, name)) + default)
 
 
 def _terms(config: Config) -> Iterator[Problem]:
@@ -139,9 +129,9 @@ def _network(config: Config) -> Iterator[Problem]:
 def _potential(config: Config) -> Iterator[Problem]:
     """A potential starts at psi_0, in the lab, and is judged by variances over trajectories."""
     network, train = config.network, config.train
-    if network.kind != "potential":
+    if network.kind not in POTENTIAL_KINDS:
         return
-    asked = 'network.kind = "potential"'
+    asked = f'network.kind = "{network.kind}"'
     if network.initial != "exact":
         rule = f'must be "exact" with {asked}, which has the initial state built in'
         yield problem_at(config, "network.initial", rule, 'write initial = "exact"')
@@ -172,65 +162,16 @@ def _engine(config: Config) -> Iterator[Problem]:
     if train.engine == "fused" and rows:
         rule = 'must not be "fused" with train.optimizer = "gauss_newton", which needs a Jacobian'
         yield problem_at(config, "train.engine", rule, f'{fix}, or optimizer = "soap"')
-    if train.engine == "torch_func" and kind == "potential":
-        rule = 'must be "auto" with network.kind = "potential", which has an engine of its own'
+    if train.engine == "torch_func" and kind in POTENTIAL_KINDS:
+        rule = f'must be "auto" with network.kind = "{kind}", which has an engine of its own'
         yield problem_at(config, "train.engine", rule, fix)
     exact = 'write divergence = "exact"'
-    if random and kind == "potential":
-        rule = 'must be "exact" with network.kind = "potential", whose Laplacians are cheap'
+    if random and kind in POTENTIAL_KINDS:
+        rule = f'must be "exact" with network.kind = "{kind}", whose Laplacians are cheap'
         yield problem_at(config, "train.divergence", rule, exact)
     if random and (rows or train.optimizer == "lbfgs"):
         rule = f'must be "exact" with train.optimizer = "{train.optimizer}", which needs the same loss twice'
         yield problem_at(config, "train.divergence", rule, f'{exact}, or optimizer = "soap"')
-
-
-def _tensor(config: Config) -> Iterator[Problem]:
-    tensor, width = config.network.tensor, config.network.width
-    if tensor is None:
-        return
-    if None in (tensor.modes_out, tensor.modes_in) and not is_composite(width):
-        better = next(number for number in range(max(width, 4), 2 * width + 8) if is_composite(number))
-        yield problem_at(
-            config,
-            "network.width",
-            "must be a product of two factors > 1 for [network.tensor]",
-            f"write width = {better}, or remove [network.tensor]",
-        )
-        return
-    automatic = balanced_modes(width) if is_composite(width) else [1, width]
-    modes = {"modes_out": tensor.modes_out or automatic, "modes_in": tensor.modes_in or automatic}
-    if wrong := list(_modes(config, modes, automatic)):
-        yield from wrong
-        return
-    limits = bond_limits(modes["modes_out"], modes["modes_in"])
-    if tensor.rank > max(limits):
-        yield problem_at(
-            config,
-            "network.tensor.rank",
-            f"must be at most {max(limits)}, the largest bond that modes_out = {modes['modes_out']} and "
-            f"modes_in = {modes['modes_in']} allow",
-            f"write rank = {max(limits)} or less",
-        )
-
-
-def _modes(config: Config, modes: dict[str, list[int]], automatic: list[int]) -> Iterator[Problem]:
-    width, fix = config.network.width, f"write e.g. {automatic}, or remove it"
-    for name, given in modes.items():
-        key = f"network.tensor.{name}"
-        if any(mode < 1 for mode in given):
-            yield problem_at(config, key, "every mode must be >= 1", fix)
-        elif len(given) < 2:
-            yield problem_at(config, key, "there must be at least 2 modes", fix)
-        elif math.prod(given) != width:
-            rule = f"the modes must multiply to network.width = {width}, not to {shown(math.prod(given))}"
-            yield problem_at(config, key, rule, fix)
-    if len(modes["modes_out"]) != len(modes["modes_in"]):
-        both = f"modes_out = {modes['modes_out']} and modes_in = {modes['modes_in']}"
-        yield Problem(
-            "network.tensor.modes_in",
-            f"{both} must have the same length",
-            "give both, with the same number of modes",
-        )
 
 
 def _multiples(value: int, unit: int) -> str:

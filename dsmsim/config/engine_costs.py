@@ -13,6 +13,9 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from dsmsim.config.network_costs import NetworkCosts, PotentialCosts
+from dsmsim.config.run_tables import POTENTIAL_KINDS, NetworkTable
+from dsmsim.tensor_shapes.strategy import plan
+from dsmsim.tensor_shapes.work import chain
 
 if TYPE_CHECKING:
     from dsmsim.config.model import Config
@@ -55,6 +58,23 @@ class EngineCosts(ABC):
         return self.n
 
 
+def rebuilt_values(table: NetworkTable) -> int:
+    """Numbers that exist while one layer's weight is made from its cores and differentiated; 0 if dense.
+
+    Counted in the allocations of all formats: the matrix four times, and its two halves, which large ranks
+    make larger than the matrix, twice (four times where a core of all ranks joins the factors).
+    """
+    tensor, width = table.tensor, table.width
+    if tensor is None:
+        return 0
+    (modes_out, modes_in), ranks = tensor.modes(width), tensor.ranks(width)
+    sizes = tensor.format, tuple(modes_out), tuple(modes_in), ranks
+    halves = chain(*sizes, plan(*sizes, 1, backward=True, choice="rebuild").grouping)
+    bonds = zip(halves.bonds[:-1], halves.modes_out, halves.modes_in, halves.bonds[1:], strict=True)
+    copies = 4 if tensor.format in ("tucker", "blockterm") else 2
+    return 4 * width**2 + copies * sum(math.prod(half) for half in bonds)
+
+
 class GraphCosts(EngineCosts):
     """An engine that keeps a graph of one chunk of points at a time: flat from RESIDUAL_CHUNK points on."""
 
@@ -78,10 +98,8 @@ class GraphCosts(EngineCosts):
         return math.ceil(holes * chunk * self.kept()) + self.rebuilt()
 
     def rebuilt(self) -> int:
-        """Bytes of tensor-train layers as dense matrices, with their gradients and what makes them."""
-        if self.config.network.tensor is None:
-            return 0
-        return 4 * self.size * self.networks * self.network.hidden_layers * self.width**2
+        """Bytes of decomposed layers as dense matrices, with their gradients and what makes them."""
+        return self.size * self.networks * self.network.hidden_layers * rebuilt_values(self.config.network)
 
 
 class TorchFuncCosts(GraphCosts):
@@ -159,8 +177,9 @@ class FusedCosts(EngineCosts):
 
     def _weights(self) -> int:
         """Bytes of stacked weights and of their gradients, dense."""
-        dense = self.networks * self.network.parameters(dense=True)
-        return self.size * dense * (3 if self.config.network.tensor is None else 6)
+        dense = 3 * self.networks * self.network.parameters(dense=True)
+        layers = self.networks * self.network.hidden_layers * rebuilt_values(self.config.network)
+        return self.size * (dense + layers)
 
 
 class MadelungCosts(GraphCosts):
@@ -172,8 +191,7 @@ class MadelungCosts(GraphCosts):
 
     def chunk(self, points: int) -> int:
         net, group = self.network, self.config.train.block
-        rows = net.particles * net.node_streams + net.pairs * net.pair_streams
-        fitting = self.CACHED_BYTES // (self.size * rows * self.width)
+        fitting = self.CACHED_BYTES // (self.size * net.values_per_point)
         return min(points, max(group, min(fitting, RESIDUAL_CHUNK) // group * group))
 
     def multiply_adds(self) -> int:
@@ -193,10 +211,11 @@ class MadelungCosts(GraphCosts):
         nodes, pairs = net.particles * net.node_streams, net.pairs * net.pair_streams
         # every layer keeps what enters its tanh and what leaves it; a layer's reverse pass takes three more
         layers = 2 * (1 + blocks)
-        at_nodes = layers * (nodes + pairs) + 3 * (nodes + net.particles)
-        at_pairs = layers * pairs + 3 * (pairs + net.pairs)
+        at_nodes = self.width * (layers * (nodes + pairs) + 3 * (nodes + net.particles))
+        at_pairs = self.width * (layers * pairs + 3 * (pairs + net.pairs))
+        beside = self.width * layers * nodes + net.values_beside()
         features = nodes * net.node_features + pairs * net.pair_features
-        return max(at_nodes, at_pairs) * self.width + 1.25 * features
+        return max(at_nodes, at_pairs, beside) + 1.25 * features
 
     def stack(self) -> int:
         return self.network.particles * self.network.node_streams * self.width
@@ -204,7 +223,7 @@ class MadelungCosts(GraphCosts):
 
 def engine_name(config: Config) -> str:
     """The engine that a run takes: a key of `ENGINE_COSTS`."""
-    if config.network.kind == "potential":
+    if config.network.kind in POTENTIAL_KINDS:
         return "madelung"
     if config.train.divergence == "hutchinson":
         return "hutchinson"

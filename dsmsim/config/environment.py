@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 
-from dsmsim.config.checks import problem_at
 from dsmsim.config.interactions import PythonPair
 from dsmsim.config.memory import physical_memory, shown_size
 from dsmsim.config.model import Config
 from dsmsim.config.plan import make_plan
-from dsmsim.config.problems import Problem, listed, nearest, shown
+from dsmsim.config.problems import Problem, listed, nearest, problem_at, shown
 from dsmsim.config.terms import PythonTerm
 
 CLOSED_FORM = "closed_form"
@@ -114,7 +113,7 @@ def _largest_that_fits(config: Config, key: str, unit_key: str | None, hosts: in
 
     It is a multiple of the value of `unit_key`, where that is given.
 
-    The width of tensor-train layers is not searched: most widths have no modes.
+    The width of decomposed layers is not searched: most widths have no modes.
     """
     if key == "network.width" and config.network.tensor is not None:
         return None

@@ -14,6 +14,7 @@ from dsmsim.config.checks import cross_problems
 from dsmsim.config.fields import Table
 from dsmsim.config.run_tables import (
     DEFAULT_KIND,
+    POTENTIAL_KINDS,
     CompareTable,
     EvaluationTable,
     NetworkTable,
@@ -52,7 +53,7 @@ class Config(Table):
         if not isinstance(data, dict) or not isinstance(data.get("network"), dict | None):
             return data
         kind, train = (data.get("network") or {}).get("kind", DEFAULT_KIND), data.get("train", {})
-        if kind == DEFAULT_KIND or not isinstance(train, dict) or "optimizer" in train:
+        if kind in POTENTIAL_KINDS or not isinstance(train, dict) or "optimizer" in train:
             return data
         return {**data, "train": {**train, "optimizer": "soap"}}
 

@@ -9,35 +9,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from dsmsim.tensor_shapes import balanced_modes, tt_ranks
 
 if TYPE_CHECKING:
     from dsmsim.config.model import Config
-    from dsmsim.config.run_tables import NetworkTable
 
 Shape = tuple[int, ...]
 
 CHANNELS = 2  # R and S of a potential
 PAIR_WIDTHS = 2  # Gaussians of the distance among the features of a pair
-
-
-@dataclass(frozen=True)
-class TensorPlan:
-    """The tensor-train layers: modes and ranks as they will be used.
-
-    Attributes:
-        modes_out, modes_in: factors of the width.
-        ranks: r_0 .. r_K, cut to what each bond can have.
-        dense_parameters: parameters of all networks together if the layers were dense.
-    """
-
-    modes_out: tuple[int, ...]
-    modes_in: tuple[int, ...]
-    ranks: tuple[int, ...]
-    dense_parameters: int
 
 
 class NetworkCosts(ABC):
@@ -68,12 +48,9 @@ class NetworkCosts(ABC):
         Args:
             dense: with dense hidden layers even where [network.tensor] is given.
         """
-        bonds, width = None if dense else _bonds(self.table), self.width
-        hidden: list[Shape] = [(width, width)]
-        if bonds is not None:
-            modes_out, modes_in, ranks = bonds
-            hidden = list(zip(ranks[:-1], modes_out, modes_in, ranks[1:], strict=True))
-        repeated = [(shape, self.hidden_layers) for shape in [*hidden, (width,)]]
+        tensor, width = None if dense else self.table.tensor, self.width
+        hidden = [(width, width)] if tensor is None else tensor.core_shapes(width)
+        repeated = [*((shape, self.hidden_layers) for shape in hidden), ((width,), self.hidden_biases)]
         return [*((shape, 1) for shape in self.layers()), *repeated]
 
     def parameters(self, *, dense: bool = False) -> int:
@@ -82,7 +59,7 @@ class NetworkCosts(ABC):
 
     @abstractmethod
     def multiply_adds(self) -> int:
-        """Of the value at one point; tensor-train layers are applied as dense ones."""
+        """Of the value at one point; decomposed layers are applied as dense ones."""
 
     def drift_multiply_adds(self) -> int:
         """Of the network's part of the velocities at one point."""
@@ -98,16 +75,13 @@ class NetworkCosts(ABC):
 
     @property
     def hidden_layers(self) -> int:
-        """Number of layers of H x H weights that may be tensor trains."""
+        """Number of layers of H x H weights that may be decomposed."""
         return 2 * self.table.blocks
 
-    def tensor(self) -> TensorPlan | None:
-        """The tensor-train layers, None where the layers are dense."""
-        bonds = _bonds(self.table)
-        if bonds is None:
-            return None
-        modes_out, modes_in, ranks = (tuple(numbers) for numbers in bonds)
-        return TensorPlan(modes_out, modes_in, ranks, len(self.names) * self.parameters(dense=True))
+    @property
+    def hidden_biases(self) -> int:
+        """How many of them have a bias."""
+        return self.hidden_layers
 
 
 class PlainCosts(NetworkCosts):
@@ -170,13 +144,17 @@ class PotentialCosts(NetworkCosts):
 
     @property
     def hidden_layers(self) -> int:
+        return self.hidden_biases + self.messages
+
+    @property
+    def hidden_biases(self) -> int:
         return self.table.blocks * (2 if self.particles > 1 else 1)
 
     def layers(self) -> list[Shape]:
         found = [*_linear(self.node_features, self.width), (CHANNELS, self.width)]
         if self.particles > 1:
             found += [*_linear(self.pair_features, self.width), (CHANNELS, self.width)]
-        return found + self.messages * [(self.width, self.width)]
+        return found
 
     @property
     def node_row(self) -> int:
@@ -188,6 +166,16 @@ class PotentialCosts(NetworkCosts):
         """The same for a pair, its message included."""
         layers = self.table.blocks + self.messages
         return (self.pair_features + CHANNELS + layers * self.width) * self.width
+
+    @property
+    def values_per_point(self) -> int:
+        """Hidden values of all streams of a jet at one point, in one layer of each network."""
+        rows = self.particles * self.node_streams + self.pairs * self.pair_streams
+        return rows * self.width
+
+    def values_beside(self) -> int:
+        """Numbers at the peak of what is made of the last layers' jets at one point."""
+        return 0
 
     @property
     def node_streams(self) -> int:
@@ -219,11 +207,58 @@ class PotentialCosts(NetworkCosts):
         return 4 * self.hidden_values()
 
 
+class FunctionalTTCosts(PotentialCosts):
+    """(R, S): features of a particle -> H, layers, -> symmetric matrices, multiplied around a ring."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.pairs, self.rank = 0, self.table.bond_rank
+
+    @property
+    def messages(self) -> bool:
+        return False
+
+    @property
+    def hidden_biases(self) -> int:
+        return self.table.blocks
+
+    def layers(self) -> list[Shape]:
+        entries = CHANNELS * math.comb(self.rank + 1, 2)
+        return [*_linear(self.node_features, self.width), (entries, self.width)]
+
+    @property
+    def node_row(self) -> int:
+        cores = CHANNELS * self.rank**2
+        return (self.node_features + cores + self.table.blocks * self.width) * self.width
+
+    def multiply_adds(self) -> int:
+        return super().multiply_adds() + self.particles * CHANNELS * self.rank**3
+
+    def jet_multiply_adds(self) -> int:
+        ring = 3 * self.particles * CHANNELS * self.rank**3  # products from the left, the right, and of both
+        return super().jet_multiply_adds() + ring
+
+    @property
+    def values_per_point(self) -> int:
+        return self.particles * self.node_streams * max(self.width, CHANNELS * self.rank**2)
+
+    def hidden_values(self) -> int:
+        layers = (1 + self.table.blocks) * self.width
+        return self.particles * (layers + 3 * CHANNELS * self.rank**2)
+
+    def values_beside(self) -> int:
+        # cores three times over: as they leave their layer, with the identity, and their cotangents; products
+        matrices = 3 * self.particles * self.node_streams
+        products = 5 * self.particles + 12 * max(0, self.particles - 2)
+        return (matrices + products) * CHANNELS * self.rank**2
+
+
 NETWORK_COSTS: dict[str, type[NetworkCosts]] = {
     "mlp": PlainCosts,
     "sorted": PlainCosts,
     "equivariant": EquivariantCosts,
     "potential": PotentialCosts,
+    "functional_tt": FunctionalTTCosts,
 }
 
 
@@ -235,12 +270,3 @@ def network_costs(config: Config) -> NetworkCosts:
 def _linear(inputs: int, outputs: int) -> list[Shape]:
     """A dense layer with bias."""
     return [(outputs, inputs), (outputs,)]
-
-
-def _bonds(table: NetworkTable) -> tuple[list[int], list[int], list[int]] | None:
-    """Modes (out, in) and ranks of the tensor-train layers."""
-    if table.tensor is None:
-        return None
-    modes_out = table.tensor.modes_out or balanced_modes(table.width)
-    modes_in = table.tensor.modes_in or balanced_modes(table.width)
-    return modes_out, modes_in, tt_ranks(modes_out, modes_in, table.tensor.rank)

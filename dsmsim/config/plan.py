@@ -1,7 +1,7 @@
 """What a run will cost, known before it starts: parameters, memory, arithmetic, files.
 
 Parameter counts are exact. Memory is predicted from the buffers of networks, engines and optimisers on a CPU.
-Arithmetic counts products of matrices; rebuilding tensor-train weights from their cores is not counted.
+Arithmetic counts products of matrices; rebuilding decomposed weights from their cores is not counted.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from dsmsim.config.memory_costs import (
     sampling_steps,
     share_of_work,
 )
-from dsmsim.config.network_costs import NetworkCosts, TensorPlan, network_costs
+from dsmsim.config.network_costs import NetworkCosts, network_costs
 from dsmsim.config.optimizer_costs import OptimizerCosts, optimizer_costs
+from dsmsim.config.tensor_plan import TensorPlan, tensor_plan
 
 if TYPE_CHECKING:
     from dsmsim.config.model import Config
@@ -53,7 +54,7 @@ class Plan:
     Attributes:
         ranks: processes over which it is spread.
         networks: exact numbers of trainable parameters by the names of the networks.
-        tensor: the tensor-train layers, None where the layers are dense.
+        tensor: the decomposed layers, None where the layers are dense.
         trajectories_per_rank, points_per_rank: on the most loaded rank.
         network_evaluations: evaluations of one network at one point, per epoch, over all ranks.
         multiply_adds: per epoch, over all ranks.
@@ -97,7 +98,7 @@ def make_plan(config: Config, ranks: int = 1) -> Plan:
     return Plan(
         ranks=ranks,
         networks=dict.fromkeys(network.names, network.parameters()),
-        tensor=network.tensor(),
+        tensor=tensor_plan(config, network, share),
         trajectories_per_rank=share.trajectories,
         points_per_rank=share.points,
         network_evaluations=len(network.names) * (evaluated + train.points),
@@ -148,7 +149,5 @@ def _warnings(config: Config, network: NetworkCosts, share: Share) -> tuple[str,
             f"the load is uneven: {blocks} blocks (train.trajectories / train.block) over {ranks} ranks"
         )
     if config.network.tensor is not None and network.parameters() >= network.parameters(dense=True):
-        warnings.append(
-            "the tensor-train layers have no fewer parameters than dense ones; use a smaller rank"
-        )
+        warnings.append("the decomposed layers have no fewer parameters than dense ones; use a smaller rank")
     return tuple(warnings)

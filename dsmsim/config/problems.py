@@ -58,6 +58,17 @@ class Problem:
         return " ".join(f"{given}: {self.rule}; {self.fix}".split())
 
 
+def problem_at(config: Table, key: str, rule: str, fix: str) -> Problem:
+    """A problem of one key; its value is looked up, and marked where it is the default."""
+    owner: Any = config
+    *path, last = key.split(".")
+    for step in path:
+        owner = getattr(owner, step)
+    name = "with_" if last == "with" else last
+    default = "" if name in owner.model_fields_set else " (the default)"
+    return Problem(key, rule, fix, shown(getattr(owner, name)) + default)
+
+
 def dotted(parts: Sequence[object]) -> str:
     """The dotted key of a path of keys and list positions, quoted as TOML wants it."""
     text = ""

@@ -21,11 +21,13 @@ from dsmsim.config.fields import (
     parse_cadence,
     parse_duration,
 )
-from dsmsim.tensor_shapes import balanced_modes
+from dsmsim.config.tensor_table import TensorTable
 
 MOST_SAVED_TIMES = 1_000_000
 WIDEST_NETWORK = 1_048_576
 DEFAULT_KIND = "potential"
+# networks of the wave function's logarithm; the others are networks of the velocities
+POTENTIAL_KINDS = ("potential", "functional_tt")
 DEFAULT_WIDTH = 20
 # two bosons, g = 1, to t = 1: 1.0, 1.5, 2.0, 3.0 give variances to 0.4, 0.3, 1.1, 5 %, velocities best at 1.5
 DEFAULT_GAUSSIAN_WIDTH = 1.5
@@ -68,53 +70,34 @@ class TimeTable(Table):
         return [self.end * (index / last) for index in range(self.save)]
 
 
-class TensorTable(Table):
-    """[network.tensor]: the hidden layers as tensor trains; absent: dense.
-
-    The width x width matrix is W((i1, j1), ..., (iK, jK)) = G1[i1, j1] ... GK[iK, jK], core k of shape
-    (r_{k-1}, out_k, in_k, r_k), with i of modes_out and j of modes_in.
-    """
-
-    format: Literal["tt"] = Field(default="tt", description="tt: tensor train (matrix product operator)")
-    rank: int = Field(
-        ge=1, description="bond rank, cut at each bond to the largest that can matter there", examples=[8]
-    )
-    modes_out: list[int] | None = Field(
-        default=None,
-        description="factors of the width for the output of a layer; absent: factorised evenly",
-        examples=[balanced_modes(DEFAULT_WIDTH)],
-    )
-    modes_in: list[int] | None = Field(
-        default=None,
-        description="factors of the width for the input of a layer; absent: factorised evenly",
-        examples=[balanced_modes(DEFAULT_WIDTH)],
-    )
-
-
 def _default_width(table: dict[str, Any]) -> int:
-    return DEFAULT_WIDTH if table.get("kind", DEFAULT_KIND) == DEFAULT_KIND else 48
+    return DEFAULT_WIDTH if table.get("kind", DEFAULT_KIND) in POTENTIAL_KINDS else 48
 
 
 class NetworkTable(Table):
     """[network]: what makes the velocity fields u(x, t) and v(x, t)."""
 
-    kind: Literal["mlp", "equivariant", "sorted", "potential"] = Field(
+    kind: Literal["mlp", "equivariant", "sorted", "potential", "functional_tt"] = Field(
         default="potential",
-        description="potential: one network for psi = exp(R + iS), symmetric and free of curl; mlp: plain, "
-        "one network for u and one for v; equivariant: the same, permutation symmetric by features; sorted: "
+        description="potential: one network for psi = exp(R + iS), symmetric and free of curl; "
+        "functional_tt: the same as a tensor train over the particles, for many of them; mlp: plain, one "
+        "network for u and one for v; equivariant: the same, permutation symmetric by features; sorted: "
         "as published, in one dimension, only to reproduce it: it converges to wrong answers",
     )
     width: int = Field(
         default_factory=_default_width,
         ge=1,
         le=WIDEST_NETWORK,
-        description="width of the hidden layers; absent: 20 for a potential, 48 otherwise",
+        description="width of the hidden layers; absent: 20 for a potential or functional_tt, 48 otherwise",
     )
     blocks: int = Field(
         default=1,
         ge=1,
         description="number of residual blocks: two hidden layers each; in a potential one for particles and "
         "one for pairs",
+    )
+    bond_rank: int = Field(
+        default=4, ge=1, le=256, description="functional_tt: bond rank of the ring over the particles"
     )
     messages: bool = Field(
         default=True,
@@ -129,7 +112,7 @@ class NetworkTable(Table):
         description="lab: lengths and times in fixed units; comoving: in those of a freely spreading packet, "
         "for a narrow start or a released cloud that grows to many times its first width",
     )
-    tensor: TensorTable | None = Field(default=None, description="tensor-train hidden layers; absent: dense")
+    tensor: TensorTable | None = Field(default=None, description="decomposed hidden layers; absent: dense")
 
 
 class SamplerTable(Table):

@@ -10,11 +10,14 @@ from torch import nn
 
 from dsmsim.config import Config, NetworkTable
 from dsmsim.config.interactions import GaussianPair
+from dsmsim.config.run_tables import POTENTIAL_KINDS
 from dsmsim.networks.equivariant import Equivariant
 from dsmsim.networks.fields import Fields, VelocityFields
-from dsmsim.networks.frame import natural_frame
+from dsmsim.networks.frame import Frame, natural_frame
+from dsmsim.networks.functional_tt import FunctionalTT
 from dsmsim.networks.mlp import MLP
 from dsmsim.networks.pair_potential import PairPotential
+from dsmsim.networks.potential import Potential
 from dsmsim.networks.potential_fields import PotentialFields
 from dsmsim.networks.sorted_mlp import SortedMLP
 from dsmsim.system import InitialState, System
@@ -32,23 +35,25 @@ def build_fields(config: Config, system: System, initial: InitialState) -> Field
     frame = natural_frame(config, system, initial)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        if config.network.kind == "potential":
-            sigma = frame.sigma.tolist()
-            length = math.exp(sum(map(math.log, sigma)) / len(sigma))
-            potential = PairPotential(
-                config.network,
-                system.particles,
-                system.dimensions,
-                _pair_widths(config, length),
-                [s / length for s in sigma[: system.dimensions]],
-                interacting=system.interaction is not None,
-            )
+        if config.network.kind in POTENTIAL_KINDS:
+            potential = _potential(config, system, frame)
             fields: Fields = PotentialFields(potential, initial, frame, system.hbar, system.mass)
         else:
             make = VELOCITY_KINDS[config.network.kind]
             net_u, net_v = (make(config.network, system.particles, system.dimensions) for _ in range(2))
             fields = VelocityFields(net_u, net_v, initial, frame, config.network.initial == "exact")
     return fields.to(dtype)
+
+
+def _potential(config: Config, system: System, frame: Frame) -> Potential:
+    sigma = frame.sigma.tolist()
+    length = math.exp(sum(map(math.log, sigma)) / len(sigma))
+    stretch = [s / length for s in sigma[: system.dimensions]]
+    sizes = system.particles, system.dimensions
+    if config.network.kind == "functional_tt":
+        return FunctionalTT(config.network, *sizes, stretch)
+    widths = _pair_widths(config, length)
+    return PairPotential(config.network, *sizes, widths, stretch, interacting=system.interaction is not None)
 
 
 def _pair_widths(config: Config, length: float) -> tuple[float, float]:

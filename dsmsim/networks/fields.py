@@ -19,12 +19,14 @@ Shapes: B batch, n coordinates.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
 from dsmsim.networks.frame import Frame
 from dsmsim.system import InitialState
+from dsmsim.tensor import kept_weights
 
 FieldPair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -59,6 +61,22 @@ class Fields(nn.Module, ABC):
     @abstractmethod
     def numbers_per_point(self) -> int:
         """How many numbers one residual has at one point."""
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """As long as this lasts parameters are constants, and the weights of tensor layers rebuilt once.
+
+        For sampling: velocities of a potential are gradients in x, which would else carry those of weights.
+        """
+        wanted = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        try:
+            for parameter in wanted:
+                parameter.requires_grad_(False)
+            with kept_weights(self):
+                yield
+        finally:
+            for parameter in wanted:
+                parameter.requires_grad_(True)
 
     def drift(self, x: Tensor, t: Tensor, nu: float) -> Tensor:
         """v + nu u at x (B, n), t (B, 1): what moves the trajectories."""

@@ -1,4 +1,4 @@
-"""Hidden layers, dense or tensor-train, and the residual tanh block they form."""
+"""Hidden layers, dense or decomposed, and the residual tanh block they form."""
 
 from __future__ import annotations
 
@@ -6,18 +6,26 @@ import torch
 from torch import Tensor, nn
 
 from dsmsim.config import NetworkTable
-from dsmsim.tensor import TTLinear
-from dsmsim.tensor_shapes import balanced_modes
+from dsmsim.tensor.build import tensor_linear
 
 
-def hidden_linear(table: NetworkTable) -> nn.Module:
-    """A width-to-width layer: `nn.Linear`, or `TTLinear` when `[network.tensor]` is given."""
+def hidden_linear(table: NetworkTable, bias: bool = True) -> nn.Module:
+    """A width-to-width layer: `nn.Linear`, or of the format of `[network.tensor]` where that is given."""
     width, tensor = table.width, table.tensor
     if tensor is None:
-        return nn.Linear(width, width)
-    modes_out = tensor.modes_out or balanced_modes(width)
-    modes_in = tensor.modes_in or balanced_modes(width)
-    return TTLinear(width, width, modes_in, modes_out, tensor.rank)
+        return nn.Linear(width, width, bias)
+    modes_out, modes_in = (None, None) if tensor.format == "lowrank" else tensor.modes(width)
+    return tensor_linear(
+        tensor.format,
+        width,
+        width,
+        modes_in,
+        modes_out,
+        rank=tensor.first_rank,
+        blocks=tensor.blocks if tensor.format == "blockterm" else 1,
+        bias=bias,
+        strategy=tensor.strategy,
+    )
 
 
 class ResidualBlock(nn.Module):

@@ -23,7 +23,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,22 +31,10 @@ from torch import Tensor, nn
 from dsmsim.config import NetworkTable
 from dsmsim.networks import jets
 from dsmsim.networks.layers import hidden_linear
-
-SOFTENING = 2.0  # of distances, in units of the initial width
-CHANNELS = 2
-START = 0.3  # size of the last layers at the start, of the usual one: the network begins near 0
+from dsmsim.networks.potential import CHANNELS, SOFTENING, START, Potential, PotentialJet, clock_feature
 
 
-class PotentialJet(NamedTuple):
-    """F and its derivatives: value (P, 2), gradient (P, n, 2), dt (P, 2), laplacian (P, 2)."""
-
-    value: Tensor
-    gradient: Tensor
-    dt: Tensor
-    laplacian: Tensor
-
-
-class PairPotential(nn.Module):
+class PairPotential(Potential):
     """(R, S) of dimensionless positions and time: (P, n), (P, 1) -> (P, 2).
 
     Args:
@@ -90,7 +77,7 @@ class PairPotential(nn.Module):
             self.pair_hidden = nn.ModuleList(hidden_linear(table) for _ in range(table.blocks))
             self.pair_output = nn.Linear(width, CHANNELS, bias=False)
             if self.messages:
-                self.message = nn.Linear(width, width, bias=False)
+                self.message = hidden_linear(table, bias=False)
         with torch.no_grad():
             self.node_output.weight.mul_(START)
             if self.pairs:
@@ -107,16 +94,6 @@ class PairPotential(nn.Module):
         if self.pairs:
             rows += math.comb(count, 2) * (2 * axes + 3)
         return rows * width
-
-    def weights(self) -> dict[str, Tensor]:
-        """Weights and biases by name, tensor-train layers as the dense matrices that they stand for."""
-        found: dict[str, Tensor] = {}
-        for name, module in self.named_modules():
-            if isinstance(module.__dict__.get("_parameters"), dict) and hasattr(module, "in_features"):
-                found[f"{name}.weight"] = module.weight
-                if module.bias is not None:
-                    found[f"{name}.bias"] = module.bias
-        return found
 
     def forward(self, y: Tensor, clock: Tensor) -> Tensor:
         """(R, S), each summed over all terms: (P, 2)."""
@@ -160,38 +137,14 @@ class PairPotential(nn.Module):
             gradient = gradient + own.sum(-2).transpose(1, 2).reshape(points, count * axes, CHANNELS)
         return PotentialJet(value, gradient, dt, laplacian)
 
-    def _network(
-        self, name: str, features: Tensor, weights: Mapping[str, Tensor], extra: Tensor | None
-    ) -> Tensor:
-        h = jets.tanh_layer(features, weights[f"{name}_input.weight"], weights[f"{name}_input.bias"], extra)
-        for k in range(len(getattr(self, f"{name}_hidden"))):
-            layer = f"{name}_hidden.{k}"
-            h = jets.tanh_layer(h, weights[f"{layer}.weight"], weights[f"{layer}.bias"], h)
-        return h
-
     def _message(self, pairs: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         return jets.linear_layer(pairs, weights["message.weight"] / math.sqrt(self.particles))
-
-    def _node_features(self, y: Tensor, clock: Tensor, derivatives: bool) -> Tensor:
-        """Time, and for every axis a position and a distance from the centre: (P, D + 3 or 1, N, F)."""
-        r, axes = y.reshape(len(y), self.particles, self.dimensions), self.dimensions
-        features = [_clock(clock, self.particles, axes, derivatives)]
-        for axis in range(axes):
-            position = r[:, :, axis] / self.stretch[axis]
-            x = jets.variable(position, axis, axes) if derivatives else position.unsqueeze(1)
-            if derivatives:
-                x[:, 1 + axis] /= self.stretch[axis]
-            features += [
-                jets.soft_sign_length(x, SOFTENING),
-                jets.soft_length(jets.product(x, x), SOFTENING),
-            ]
-        return torch.stack(features, -1)
 
     def _pair_features(self, y: Tensor, clock: Tensor, derivatives: bool) -> Tensor:
         """Time, sums, softened squares of differences, Gaussians of the distance: (P, 2 D + 3 or 1, Q, F)."""
         r, axes = y.reshape(len(y), self.particles, self.dimensions), self.dimensions
         one, two = r.index_select(1, self.first), r.index_select(1, self.second)
-        features = [_clock(clock, len(self.first), 2 * axes, derivatives)]
+        features = [clock_feature(clock, len(self.first), 2 * axes, derivatives)]
         half = math.sqrt(0.5)
         differences, distance = [], None
         for axis in range(axes):
@@ -251,12 +204,6 @@ class PairPotential(nn.Module):
         wide[:, index, :, index] = nodes[:, 1:-2].permute(2, 0, 1, 3)
         wide = wide.reshape(points, count * axes, count, nodes.shape[-1])
         return torch.cat([nodes[:, :1], wide, nodes[:, -2:]], 1)
-
-
-def _clock(clock: Tensor, rows: int, directions: int, derivatives: bool) -> Tensor:
-    if derivatives:
-        return jets.clock_variable(clock, rows, directions)
-    return clock.unsqueeze(-1).expand(-1, 1, rows)
 
 
 def _tables(particles: int) -> dict[str, np.ndarray]:

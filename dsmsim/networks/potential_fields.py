@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from dsmsim.networks.fields import Fields
 from dsmsim.networks.frame import Frame
-from dsmsim.networks.pair_potential import PairPotential
+from dsmsim.networks.potential import Potential
 from dsmsim.system import InitialState
 
 # bytes of one layer's jets; measured on a CPU: larger chunks fall out of its cache, smaller ones leave the
@@ -37,7 +37,7 @@ class LogWaveFunction(NamedTuple):
 
 
 class PotentialFields(Fields):
-    """u and v as gradients of a symmetric potential network.
+    """u and v as gradients of a potential network.
 
     Args:
         potential: (B, n), (B, 1) -> (B, 2), dimensionless.
@@ -49,7 +49,7 @@ class PotentialFields(Fields):
     grouped = True
 
     def __init__(
-        self, potential: PairPotential, initial: InitialState, frame: Frame, hbar: float, mass: float
+        self, potential: Potential, initial: InitialState, frame: Frame, hbar: float, mass: float
     ) -> None:
         super().__init__(initial, frame, exact_initial=True)
         self.potential = potential
@@ -108,7 +108,7 @@ class PotentialFields(Fields):
         """Derivatives of (R, S) at x (B, n), t (B, 1); differentiable once in the network's weights.
 
         Args:
-            weights: as from `PairPotential.weights`; absent: the network's own.
+            weights: as from `Potential.weights`; absent: the network's own.
         """
         y, clock = self._natural(x, t)
         jet = self.potential.jet(y, clock, weights)

@@ -145,6 +145,9 @@ _TRAINING = {
     "learning_rate": Variable(("epoch",), "1", "learning rate"),
     "gradient_norm": Variable(("epoch",), "1", "norm of the gradient before clipping"),
     "seconds": Variable(("epoch",), "s", "wall-clock time since the start of training"),
+    "bond": Variable(("bond",), "1", "inner bond of a tensor layer, LAYER:number", "text"),
+    "rank": Variable(("epoch", "bond"), "1", "rank of a bond", "int"),
+    "bond_entropy": Variable(("epoch", "bond"), "1", "von Neumann entropy of a bond, in nats"),
 }
 
 _PER_STEP = ("step",)

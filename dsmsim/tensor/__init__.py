@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from dsmsim.tensor.layer import Strategy, TensorLinear, kept_weights
-from dsmsim.tensor.tt_linear import TRLinear, TTLinear, tt_core_std
+from dsmsim.tensor.build import LAYERS, tensor_linear
+from dsmsim.tensor.cp_linear import CPLinear
+from dsmsim.tensor.initial import core_std
+from dsmsim.tensor.layer import TensorLinear, kept_weights
+from dsmsim.tensor.low_rank import LowRankLinear
+from dsmsim.tensor.tt_linear import TRLinear, TTLinear
+from dsmsim.tensor.tucker_linear import BlockTermLinear, TuckerLinear
 
-__all__ = ["Strategy", "TRLinear", "TTLinear", "TensorLinear", "kept_weights", "tt_core_std"]
+__all__ = [
+    "LAYERS",
+    "BlockTermLinear",
+    "CPLinear",
+    "LowRankLinear",
+    "TRLinear",
+    "TTLinear",
+    "TensorLinear",
+    "TuckerLinear",
+    "core_std",
+    "kept_weights",
+    "tensor_linear",
+]

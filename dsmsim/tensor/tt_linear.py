@@ -1,36 +1,24 @@
-"""A linear layer whose weight is a tensor-train (TT) matrix.
+"""Linear layers whose weight is a tensor-train (TT) or tensor-ring (TR) matrix.
 
-    W((o_1..o_d), (i_1..i_d)) = G_1[o_1, i_1] G_2[o_2, i_2] ... G_d[o_d, i_d]
+    W((o_1..o_d), (i_1..i_d)) = tr(G_1[o_1, i_1] G_2[o_2, i_2] ... G_d[o_d, i_d])
 
-with core k of shape (r_{k-1}, o_k, i_k, r_k) and r_0 = r_d = 1 (Novikov et al., "Tensorizing Neural
-Networks", 2015; the same object is called a matrix product operator).
-
-Initialisation: every core is N(0, s^2) with s^(2d) * prod(inner ranks) = Var(W), so that W has the
-variance that a dense layer of the same width would start with.
+with core k of shape (r_{k-1}, o_k, i_k, r_k) and r_0 = r_d, which is 1 for a train (Novikov et al.,
+"Tensorizing Neural Networks", 2015; the same object is called a matrix product operator) and any rank for a
+ring (Zhao et al., "Tensor Ring Decomposition", 2016).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dsmsim.tensor.layer import Strategy, TensorLinear
-from dsmsim.tensor_shapes import core_shapes
-
-
-def tt_core_std(variance: float, ranks: Sequence[int]) -> float:
-    """Standard deviation of the core entries that gives W entries of the wanted variance.
-
-    Args:
-        variance: wanted Var(W_ij).
-        ranks: r_0 .. r_d; the product of all but the last enters (a ring's closing bond counts once).
-    """
-    cores = len(ranks) - 1
-    return float((variance / math.prod(ranks[:-1])) ** (1.0 / (2 * cores)))
+from dsmsim.tensor.chain import merged
+from dsmsim.tensor.layer import TensorLinear
+from dsmsim.tensor_shapes import Rank, check_modes, core_shapes
+from dsmsim.tensor_shapes.strategy import Choice
 
 
 class TTLinear(TensorLinear):
@@ -39,12 +27,12 @@ class TTLinear(TensorLinear):
     Args:
         in_features, out_features: sizes of the dense matrix, products of the modes.
         modes_in, modes_out: factorisations of those sizes, of equal length d >= 2.
-        rank: bond rank; bonds that cannot have so many are cut to what they can have.
-        bias: whether a bias is added.
-        strategy: how W is applied, see `layer`.
+        rank: bond rank; bonds that cannot have so many are cut to what they can have. A sequence of all
+            ranks r_0 .. r_d, or of the inner ones, is taken as it is.
+        bias, strategy, permute_in, permute_out: see `TensorLinear`.
 
     Raises:
-        ValueError: if the modes do not multiply to the sizes, or the rank is not positive.
+        ValueError: if the modes do not multiply to the sizes, or the ranks do not fit.
     """
 
     format: ClassVar[str] = "tt"
@@ -55,33 +43,25 @@ class TTLinear(TensorLinear):
         out_features: int,
         modes_in: Sequence[int],
         modes_out: Sequence[int],
-        rank: int,
+        rank: Rank,
         bias: bool = True,
-        strategy: Strategy = "auto",
+        strategy: Choice = "auto",
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
+        permute_in: Sequence[int] | Tensor | None = None,
+        permute_out: Sequence[int] | Tensor | None = None,
     ) -> None:
-        for name, modes, size in (("in", modes_in, in_features), ("out", modes_out, out_features)):
-            if math.prod(modes) != size:
-                raise ValueError(f"modes_{name} {list(modes)} multiply to {math.prod(modes)}, not {size}")
-        if len(modes_in) != len(modes_out) or len(modes_in) < 2:
-            raise ValueError("modes_in and modes_out need the same length, at least 2")
-        if rank < 1:
-            raise ValueError(f"rank {rank} must be at least 1")
+        check_modes(out_features, in_features, modes_out, modes_in)
         shapes = core_shapes(self.format, modes_out, modes_in, rank)
-        super().__init__(in_features, out_features, shapes, bias, strategy, device, dtype)
+        super().__init__(
+            in_features, out_features, shapes, bias, strategy, device, dtype, permute_in, permute_out
+        )
         self.modes_in, self.modes_out = tuple(modes_in), tuple(modes_out)
-        self.reset_parameters()
 
-    @property
-    def ranks(self) -> tuple[int, ...]:
+    @staticmethod
+    def ranks_of(cores: Sequence[Tensor]) -> tuple[int, ...]:
         """r_0 .. r_d."""
-        return (self.cores[0].shape[0], *(core.shape[-1] for core in self.cores))
-
-    def reset_cores(self, variance: float) -> None:
-        std = tt_core_std(variance, self.ranks)
-        for core in self.cores:
-            nn.init.normal_(core, std=std)
+        return (cores[0].shape[0], *(core.shape[-1] for core in cores))
 
     def check_cores(self, cores: Sequence[Tensor]) -> None:
         modes = [tuple(core.shape[1:-1]) for core in cores]
@@ -91,24 +71,16 @@ class TTLinear(TensorLinear):
         if modes != list(zip(self.modes_out, self.modes_in, strict=True)) or not fitting or not closed:
             raise ValueError(f"cores of shapes {[tuple(core.shape) for core in cores]} do not fit {self}")
 
-    def rebuilt(self) -> Tensor:
-        cores = list(self.cores)
-        full = cores[0]  # (r_0, o, i, r)
-        for core in cores[1:]:
-            ring, rows, columns = full.shape[:3]
-            full = torch.tensordot(full, core, dims=1).permute(0, 1, 3, 2, 4, 5)
-            full = full.reshape(ring, rows * core.shape[1], columns * core.shape[2], core.shape[3])
-        weight: Tensor = full.diagonal(dim1=0, dim2=3).sum(-1)
-        return weight
-
-    def sequential(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def extra_repr(self) -> str:
-        return f"modes_out={self.modes_out}, modes_in={self.modes_in}, ranks={self.ranks}"
+    @staticmethod
+    def grouped(cores: Sequence[Tensor], grouping: Sequence[int]) -> list[Tensor]:
+        ends = [sum(grouping[: k + 1]) for k in range(len(grouping))]
+        return [merged(cores[end - size : end]) for end, size in zip(ends, grouping, strict=True)]
 
 
 class TRLinear(TTLinear):
-    """The same with a tensor ring: all bonds have `rank`, and the last closes on the first."""
+    """The same with a tensor ring: all bonds have `rank`, and the last closes on the first.
+
+    A sequence of ranks gives r_0 .. r_d with r_0 = r_d.
+    """
 
     format: ClassVar[str] = "tr"

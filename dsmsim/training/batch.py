@@ -122,7 +122,8 @@ def training_points(
         kept = [(center + width * noise[:, k], grid[:, k + 1 : k + 2]) for k in range(count)]
     else:
         path = trajectories(fields, system, training_process(config), x0, grid, lambda k: noise[:, k])
-        kept = [point for k, point in enumerate(path, start=1) if k % substeps == 0]
+        with fields.standing_still():
+            kept = [point for k, point in enumerate(path, start=1) if k % substeps == 0]
     slices = torch.arange(count, device=like.device).repeat_interleave(train.block).repeat(len(starts))
     points = by_block([x for x, _ in kept]), by_block([t for _, t in kept])
     probes = torch.as_tensor(np.concatenate(signs, axis=1)).to(x0) if estimated else None

@@ -19,7 +19,8 @@ def build_optimizer(config: Config, fields: Fields, system: System) -> Optimizer
 
 
 def _first_order(config: Config, fields: Fields, system: System) -> Optimizer:
-    return FirstOrder(fields, config.train)
+    rate = "auto" if config.network.tensor is None else config.network.tensor.core_rate
+    return FirstOrder(fields, config.train, None if rate == "auto" else rate)
 
 
 def _quasi_newton(config: Config, fields: Fields, system: System) -> Optimizer:

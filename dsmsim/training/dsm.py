@@ -31,6 +31,7 @@ from dsmsim.store import (
 from dsmsim.tensor import TTLinear
 from dsmsim.training.evaluate import Evaluation, evaluate
 from dsmsim.training.loop import Hooks, train
+from dsmsim.training.ranks import bonds_of
 from dsmsim.training.state import TrainState, check_same_problem, new_state
 
 # what results say they were made by
@@ -226,7 +227,7 @@ def _write(
     results: dict[str, dict[str, Any]] = {
         "observables": evaluation.sums.observables(),
         "density": evaluation.sums.density(),
-        "training": _history(run),
+        "training": _history(run, state),
         "checks": checks_group(evaluation.checks),
     }
     attributes: dict[str, dict[str, Any]] = {
@@ -238,6 +239,7 @@ def _write(
             **evaluation.sums.field_errors(),
         },
         "density": {"samples": evaluation.sums.samples},
+        "training": {"gradient_bytes": sum(p.numel() * p.element_size() for p in state.fields.parameters())},
     }
     if evaluation.positions is not None:
         results["trajectories"] = _trajectories(config, state, evaluation.positions)
@@ -245,10 +247,12 @@ def _write(
     write_results(run.results, results, attributes)
 
 
-def _history(run: RunDirectory) -> dict[str, np.ndarray]:
+def _history(run: RunDirectory, state: TrainState) -> dict[str, np.ndarray]:
+    """The log as one array for each name, and the names of the bonds of tensor layers."""
     records = [record for record in read_jsonlines(run.log) if "epoch" in record]
     names = records[0].keys() if records else ()
-    return {name: np.asarray([record[name] for record in records]) for name in names}
+    found = {name: np.asarray([record[name] for record in records]) for name in names}
+    return found | ({"bond": np.asarray(bonds_of(state.fields).names)} if "rank" in found else {})
 
 
 def _trajectories(config: Config, state: TrainState, positions: np.ndarray) -> dict[str, np.ndarray]:

@@ -188,6 +188,13 @@ def evaluate(
     Raises:
         DivergedError: a trajectory left for infinity.
     """
+    with state.fields.standing_still():
+        return _evaluate(config, state, world, progress)
+
+
+def _evaluate(
+    config: Config, state: TrainState, world: World, progress: Callable[[int, int], None]
+) -> Evaluation:
     course = course_of(config, state)
     edges, rates = pilot(course, world)
     control = uses_control_variates(config)

@@ -32,7 +32,7 @@ p parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -70,13 +70,13 @@ class GaussNewton:
         pull: (p,) b.
     """
 
+    normal: Tensor
+    pull: Tensor
+
     def __init__(self, fields: Fields, rows: Rows, initial: InitialRows | None) -> None:
         self.fields, self.rows, self.initial = fields, rows, initial
-        parameters = list(fields.parameters())
-        size, device = sum(p.numel() for p in parameters), parameters[0].device
         self.damping = FIRST_DAMPING
-        self.normal = torch.zeros(size, size, dtype=torch.float64, device=device)
-        self.pull = torch.zeros(size, dtype=torch.float64, device=device)
+        self._begin()
 
     @torch.no_grad()
     def epoch(self, objective: Objective, rate: float) -> StepReport:
@@ -96,6 +96,7 @@ class GaussNewton:
         report, gradient = objective.report(points, start, 2.0 * (jacobian.T @ residuals))
         if not (report.finite and math.isfinite(mean)):
             return report
+        objective.observed(report.gradient_norm, gradient)
         self.normal.mul_(MEMORY).add_(world.sum_((jacobian.T @ jacobian).double()))
         self.pull.mul_(MEMORY).add_(0.5 * gradient.double())
         for _ in range(TRIES):
@@ -134,6 +135,17 @@ class GaussNewton:
         self.damping = float(arrays["damping"])
         self.normal = torch.tensor(arrays["normal"]).to(self.normal)
         self.pull = torch.tensor(arrays["pull"]).to(self.pull)
+
+    def parameters_changed(self, names: Collection[str]) -> None:
+        """Forget the old batches: A and b couple all parameters. The damping, relative to A, stays."""
+        self._begin()
+
+    def _begin(self) -> None:
+        """No batch was seen yet."""
+        parameters = list(self.fields.parameters())
+        size, device = sum(p.numel() for p in parameters), parameters[0].device
+        self.normal = torch.zeros(size, size, dtype=torch.float64, device=device)
+        self.pull = torch.zeros(size, dtype=torch.float64, device=device)
 
     def _solution(self, objective: Objective) -> Tensor:
         """-(A + lambda m)^-1 b in double precision, the same on every rank: the first one's."""

@@ -12,7 +12,7 @@ Shapes: p parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class QuasiNewton:
     """
 
     def __init__(self, fields: Fields) -> None:
-        self.parameters = list(fields.parameters())
+        self.fields = fields
         self._begin()
 
     def epoch(self, objective: Objective, rate: float) -> StepReport:
@@ -47,6 +47,7 @@ class QuasiNewton:
         first = objective.loss_and_gradient()
         if not first.finite:
             return first
+        objective.observed(first.gradient_norm)
         if self._memory:
             # the next pair would reach from the last batch to this one: begin at this one's gradient
             self._memory["prev_flat_grad"] = flat_gradient(self.parameters)
@@ -88,8 +89,13 @@ class QuasiNewton:
         nothing = torch.zeros_like(torch.cat([p.detach().reshape(-1) for p in self.parameters]))
         self._memory.update({"n_iter": 1, "func_evals": 0, "d": nothing, "t": 0.0, "prev_flat_grad": nothing})
 
+    def parameters_changed(self, names: Collection[str]) -> None:
+        """Forget all pairs: every one of them belongs to all parameters."""
+        self._begin()
+
     def _begin(self) -> None:
         """Forget everything."""
+        self.parameters = list(self.fields.parameters())
         self._search: Any = torch.optim.LBFGS(  # Any: its `step` has no annotations
             self.parameters,
             max_iter=ITERATIONS,

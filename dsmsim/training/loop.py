@@ -20,6 +20,7 @@ from dsmsim.training.batch import Batch, block_count, slice_count, training_poin
 from dsmsim.training.causal import causal_weights
 from dsmsim.training.engines import GradientFunction, gradient_function
 from dsmsim.training.optimizers import learning_rate
+from dsmsim.training.ranks import bonds_of, ranks_found
 from dsmsim.training.state import TrainState
 from dsmsim.training.step import Objective, StepReport
 
@@ -60,10 +61,11 @@ def train(config: Config, state: TrainState, world: World, stop: StopRequest, ho
             hooks.save()
             raise DivergedError(_diverged(config, state.epoch, report))
         state.advance(report, config.train.target_loss)
+        state.adapt_ranks(world)
         state.seconds = time.monotonic() - begin
         finished = _finished(config, state)
         if state.epoch % config.train.log_every == 0 or state.epoch == 1 or finished:
-            hooks.record(_entry(config, state.epoch, report, state.seconds))
+            hooks.record(_entry(config, state, report))
         hooks.progress(state.epoch, report.loss)
 
         now = time.monotonic()
@@ -86,6 +88,9 @@ def train(config: Config, state: TrainState, world: World, stop: StopRequest, ho
             f"{state.smoothed_loss:.3g} stays below train.target_loss = {config.train.target_loss}"
         )
 
+    if state.ranks is not None:
+        hooks.message(ranks_found(state.fields))
+
 
 def _finished(config: Config, state: TrainState) -> bool:
     return state.epoch >= config.train.epochs or state.reached(config.train.target_loss)
@@ -101,7 +106,9 @@ def _epoch(
 
     batch = state.batches.batch(config, fields, state.epoch, draw, world)
     weights = causal_weights(state.slice_losses, config.train.causal, slice_count(config), batch.x)
-    objective = Objective(config.train, fields, gradient, batch, world, weights)
+    ranks, number = state.ranks, state.epoch + 1
+    observer = None if ranks is None else lambda: ranks.observe(number)
+    objective = Objective(config.train, fields, gradient, batch, world, weights, observer)
     return state.optimizer.epoch(objective, learning_rate(config.train, state.epoch))
 
 
@@ -110,16 +117,18 @@ def _agree(world: World, stopping: bool, due: bool) -> tuple[bool, bool]:
     return bool(flags[0]), bool(flags[1])
 
 
-def _entry(config: Config, epoch: int, report: StepReport, seconds: float) -> dict[str, Any]:
+def _entry(config: Config, state: TrainState, report: StepReport) -> dict[str, Any]:
+    bonds = bonds_of(state.fields)
     return {
-        "epoch": epoch,
+        "epoch": state.epoch,
         "loss": report.loss,
         "loss_newton": report.newton,
         "loss_score": report.score,
         "loss_initial": report.initial,
-        "learning_rate": learning_rate(config.train, epoch - 1),
+        "learning_rate": learning_rate(config.train, state.epoch - 1),
         "gradient_norm": report.gradient_norm,
-        "seconds": seconds,
+        "seconds": state.seconds,
+        **({"rank": bonds.ranks, "bond_entropy": bonds.entropies} if bonds.names else {}),
     }
 
 

@@ -6,7 +6,7 @@ A schedule is a pure function of the epoch, so that a resumed run needs no sched
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -21,9 +21,10 @@ from dsmsim.training.step import Objective, StepReport, clip_gradient
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
-# under Adam, TT cores want a larger step than dense weights: an entry of W is a product of entries of
-# several cores (measured: about 1.2e-2 on cores against 2e-3 on dense weights)
-CORE_RATE = 3.0
+# rates of the cores of tensor layers over that of the other parameters, where core_rate = "auto": under Adam
+# cores want a larger step than dense weights, because an entry of W is a product of entries of several cores
+# (measured: about 1.2e-2 on cores against 2e-3 on dense weights)
+CORE_RATES = {"adam": 3.0, "soap": 1.0}
 LAST_OF_EXPONENTIAL = 0.01  # the exponential schedule ends at this part of the largest rate
 FALL = 0.3  # part of the epochs over which a trapezoid falls
 
@@ -55,6 +56,9 @@ class Optimizer(Protocol):
     def load(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Remember what `arrays` described."""
 
+    def parameters_changed(self, names: Collection[str]) -> None:
+        """Forget what is known of parameters of the fields that are others now, in shape or in meaning."""
+
 
 class FirstOrder:
     """One step of a torch optimiser along the clipped gradient.
@@ -62,17 +66,18 @@ class FirstOrder:
     Args:
         fields: the parameters.
         table: which optimiser, and the largest norm of the gradient.
+        core_rate: learning rate of the cores of tensor layers over that of the others; None: what suits.
     """
 
-    def __init__(self, fields: Fields, table: TrainTable) -> None:
-        self.fields, self.clip = fields, table.clip
-        self.torch = build_torch_optimizer(fields, table)
+    def __init__(self, fields: Fields, table: TrainTable, core_rate: float | None = None) -> None:
+        self.fields, self.table, self.core_rate = fields, table, core_rate
+        self.torch = build_torch_optimizer(fields, table, core_rate)
 
     def epoch(self, objective: Objective, rate: float) -> StepReport:
         """Differentiate, clip, step."""
         report = objective.loss_and_gradient()
         if report.finite:
-            clip_gradient(self.fields, report.gradient_norm, self.clip)
+            clip_gradient(self.fields, objective.observed(report.gradient_norm), self.table.clip)
             set_learning_rate(self.torch, rate)
             self.torch.step()
         return report
@@ -100,6 +105,14 @@ class FirstOrder:
                     for key, value in moments.items()
                 }
 
+    def parameters_changed(self, names: Collection[str]) -> None:
+        """The moments of all other parameters stay."""
+        moments = self.torch.state
+        self.torch = build_torch_optimizer(self.fields, self.table, self.core_rate)
+        for name, parameter in self.fields.named_parameters():
+            if name not in names and parameter in moments:
+                self.torch.state[parameter] = moments[parameter]
+
 
 TORCH_OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -107,13 +120,20 @@ TORCH_OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Opti
 }
 
 
-def build_torch_optimizer(module: nn.Module, table: TrainTable) -> torch.optim.Optimizer:
-    """The torch optimiser of the input, with a group of their own for tensor-train cores."""
+def build_torch_optimizer(
+    module: nn.Module, table: TrainTable, core_rate: float | None = None
+) -> torch.optim.Optimizer:
+    """The torch optimiser of the input, with a group of their own for the cores of tensor layers.
+
+    Args:
+        core_rate: learning rate of that group over that of the other parameters; None: what suits.
+    """
     cores = [p for name, p in module.named_parameters() if ".cores." in name]
     others = [p for name, p in module.named_parameters() if ".cores." not in name]
     groups: list[dict[str, object]] = [{"params": others, "rate": 1.0}]
     if cores:
-        groups.append({"params": cores, "rate": CORE_RATE if table.optimizer == "adam" else 1.0})
+        rate = CORE_RATES[table.optimizer] if core_rate is None else core_rate
+        groups.append({"params": cores, "rate": rate})
     return TORCH_OPTIMIZERS[table.optimizer](groups)
 
 

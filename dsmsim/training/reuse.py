@@ -61,6 +61,10 @@ class BatchSource:
         self._drawn_by = {name: p.detach().clone() for name, p in fields.named_parameters()}
         return self._keep(config, fields, draw(epoch))
 
+    def forget(self) -> None:
+        """Draw anew at the next epoch: the parameters have other shapes than those that drew."""
+        self.drawn_at, self._batch = None, None
+
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What makes the batch in use again: `drawn_at` and `drawn_by/PARAMETER`; empty without one."""
         if self.drawn_at is None:
@@ -70,7 +74,7 @@ class BatchSource:
 
     def load(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Be as `arrays` described; the batch itself is made again when it is needed."""
-        self.drawn_at, self._batch = None, None
+        self.forget()
         if "drawn_at" in arrays:
             self.drawn_at = int(arrays["drawn_at"])
             drawn_by = {name.removeprefix("drawn_by/"): name for name in arrays if name != "drawn_at"}

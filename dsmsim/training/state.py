@@ -23,6 +23,7 @@ from dsmsim.store import Checkpoint
 from dsmsim.system import InitialState, System, build_initial, build_system
 from dsmsim.training.build import build_optimizer
 from dsmsim.training.optimizers import Optimizer
+from dsmsim.training.ranks import RankSearch, adopt_cores
 from dsmsim.training.reuse import BatchSource
 from dsmsim.training.step import StepReport
 
@@ -39,6 +40,7 @@ class TrainState:
         fields: the networks.
         optimizer: with what it remembers.
         batches: with the batch in use.
+        ranks: what changes the ranks of tensor layers, None where they stand still.
         epoch: epochs done.
         seconds: spent, earlier sessions included.
         cpu_seconds: spent in earlier sessions, all their ranks together.
@@ -52,6 +54,7 @@ class TrainState:
     fields: Fields
     optimizer: Optimizer
     batches: BatchSource = field(default_factory=BatchSource)
+    ranks: RankSearch | None = None
     epoch: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -67,14 +70,23 @@ class TrainState:
         self.smoothed_loss = SMOOTHING * before + (1.0 - SMOOTHING) * report.loss
         self.below = self.below + 1 if target is not None and self.smoothed_loss < target else 0
 
+    def adapt_ranks(self, world: World) -> None:
+        """Look at the ranks after an epoch, if they may change; called by all ranks."""
+        changed = frozenset() if self.ranks is None else self.ranks.adapt(self.epoch, world)
+        if changed:
+            self.optimizer.parameters_changed(changed)
+            self.batches.forget()
+
     def reached(self, target: float | None) -> bool:
         """Whether the smoothed loss has been below the target for long enough."""
         return target is not None and self.smoothed_loss < target and self.below >= PATIENCE
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Parameters as `model/NAME`, the optimiser's `optimizer/...`, `batches/...`, and `training/...`."""
+        """Parameters as `model/NAME`, then `optimizer/...`, `ranks/...`, `batches/...`, `training/...`."""
         found = {f"model/{name}": p.detach().cpu().numpy() for name, p in self.fields.named_parameters()}
         found |= {f"optimizer/{name}": value for name, value in self.optimizer.arrays().items()}
+        if self.ranks is not None:
+            found |= {f"ranks/{name}": value for name, value in self.ranks.arrays().items()}
         found |= {f"batches/{name}": value for name, value in self.batches.arrays().items()}
         found["training/slice_losses"] = np.asarray(self.slice_losses, dtype=np.float64)
         found["training/smoothed_loss"] = np.asarray(self.smoothed_loss)
@@ -88,8 +100,10 @@ class TrainState:
         Raises:
             StoreError: if the checkpoint holds other parameters than the input describes.
         """
-        parameters = dict(self.fields.named_parameters())
         model = _below(checkpoint.arrays, "model/")
+        if self.ranks is not None:
+            self.optimizer.parameters_changed(adopt_cores(self.fields, model))
+        parameters = dict(self.fields.named_parameters())
         for name in model:
             if name not in parameters:
                 raise StoreError(f"{checkpoint.path}: holds a parameter {name} that the input does not have")
@@ -99,6 +113,8 @@ class TrainState:
                 raise StoreError(f"{checkpoint.path}: no parameter {name} of shape {tuple(parameter.shape)}")
             parameter.copy_(torch.as_tensor(values, dtype=parameter.dtype))
         self.optimizer.load(_below(checkpoint.arrays, "optimizer/"))
+        if self.ranks is not None:
+            self.ranks.load(_below(checkpoint.arrays, "ranks/"))
         self.batches.load(_below(checkpoint.arrays, "batches/"))
         self.epoch = checkpoint.epoch
         self.seconds = float(checkpoint.attributes.get("seconds", 0.0))
@@ -114,7 +130,11 @@ def new_state(config: Config, world: World) -> TrainState:
     fields = build_fields(config, system, initial).to(world.device)
     for parameter in fields.parameters():
         world.broadcast_(parameter.data)
-    return TrainState(system, initial, fields, build_optimizer(config, fields, system))
+    tensor = config.network.tensor
+    ranks = (
+        RankSearch(fields, tensor, config.train.epochs) if tensor is not None and tensor.adaptive else None
+    )
+    return TrainState(system, initial, fields, build_optimizer(config, fields, system), ranks=ranks)
 
 
 def _below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:

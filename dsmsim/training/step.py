@@ -8,6 +8,7 @@ Shapes: P points, n coordinates, M slices of time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,8 @@ class Objective:
         batch: this rank's points.
         world: all ranks.
         slice_weights: (M,) weights of the points by slice of time.
+        observer: called once an epoch, when the whole gradient lies in the parameters' `.grad`; it may add
+            to it. None where nobody looks.
     """
 
     train: TrainTable
@@ -68,6 +71,7 @@ class Objective:
     batch: Batch
     world: World
     slice_weights: Tensor
+    observer: Callable[[], None] | None = None
 
     @property
     def numbers(self) -> int:
@@ -118,18 +122,37 @@ class Objective:
             torch.autograd.backward(train.gamma * mean)
             initial = mean.detach()
         report, gradient = self.report(points, initial, flat_gradient(parameters))
-        offset = 0
-        for parameter in parameters:
-            share = gradient[offset : offset + parameter.numel()]
-            parameter.grad = share.view_as(parameter).clone()
-            offset += parameter.numel()
+        leave_gradient(parameters, gradient)
         return report
+
+    def observed(self, norm: float, gradient: Tensor | None = None) -> float:
+        """Let the observer see the gradient, whose norm is given; the norm of what it leaves.
+
+        Args:
+            gradient: (parameters,) the whole one; absent: it lies in `.grad` already.
+        """
+        if self.observer is None:
+            return norm
+        parameters = list(self.fields.parameters())
+        if gradient is not None:
+            leave_gradient(parameters, gradient)
+        self.observer()
+        return float(torch.linalg.vector_norm(flat_gradient(parameters)))
 
 
 def flat_gradient(parameters: list[torch.nn.Parameter]) -> Tensor:
     """All gradients in one vector, zeros where there is none."""
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     return torch.cat([gradient.reshape(-1) for gradient in gradients])
+
+
+def leave_gradient(parameters: list[torch.nn.Parameter], gradient: Tensor) -> None:
+    """Cut a flat gradient into the parameters' `.grad`."""
+    offset = 0
+    for parameter in parameters:
+        share = gradient[offset : offset + parameter.numel()]
+        parameter.grad = share.view_as(parameter).clone()
+        offset += parameter.numel()
 
 
 def clip_gradient(fields: Fields, norm: float, largest: float) -> None:

@@ -9,6 +9,7 @@ from dsmsim.errors import StoreError
 from dsmsim.networks import Fields, build_fields
 from dsmsim.store import StoredResults, stored_config
 from dsmsim.system import build_initial, build_system
+from dsmsim.training.ranks import adopt_cores
 
 
 def trained_fields(stored: StoredResults) -> tuple[Config, Fields]:
@@ -24,6 +25,7 @@ def trained_fields(stored: StoredResults) -> tuple[Config, Fields]:
     with torch.no_grad():
         for name, network in fields.networks().items():
             arrays = stored.results.get(f"model/{name}", {})
+            adopt_cores(network, {key.replace("/", "."): values for key, values in arrays.items()})
             for key, parameter in network.named_parameters():
                 values = arrays.get(key.replace(".", "/"))
                 if values is None or values.shape != tuple(parameter.shape):

@@ -355,7 +355,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"network": {"width": 61, "tensor": {"rank": 2}}}, "network.width = 61", "product of two", "width = 62"),
     ({"network": {"width": 1, "tensor": {"rank": 2}}}, "network.width = 1", "product of two", "width = 4"),
     ({"network.tensor": {}}, "network.tensor.rank: is missing", "is missing", "rank = 8"),
-    ({"network.tensor": {"rank": 0}}, "network.tensor.rank = 0", "must be >= 1", "rank = 8"),
+    ({"network.tensor": {"rank": 0}}, "network.tensor.rank = 0", "must be >= 1", "e.g. 8"),
     ({"network": tensor(rank=65)}, "network.tensor.rank = 65", "at most 64", "rank = 64 or less"),
     ({"network": tensor(modes_in=[8, 4])}, "network.tensor.modes_in", "not to 32", "[8, 8]"),
     ({"network": tensor(modes_in=[64])}, "network.tensor.modes_in", "at least 2 modes", "[8, 8]"),

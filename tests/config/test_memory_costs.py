@@ -49,8 +49,9 @@ def measured(network: dict[str, Any], train: dict[str, Any]) -> dict[str, int]:
         ({"kind": "mlp", "width": 32}, {"optimizer": "adam", "points": 8192, "engine": "torch_func"}),
         ({"kind": "potential", "width": 48}, {"optimizer": "adam", "points": 8192}),
         ({"kind": "potential", "width": 32}, {"optimizer": "gauss_newton", "points": 1024}),
+        ({"kind": "functional_tt", "width": 48, "bond_rank": 6}, {"optimizer": "adam", "points": 8192}),
     ],
-    ids=["fused", "torch_func", "madelung", "gauss_newton"],
+    ids=["fused", "torch_func", "madelung", "gauss_newton", "functional"],
 )
 def test_training_takes_what_was_predicted(network: dict[str, Any], train: dict[str, Any]) -> None:
     found = measured(network, train)

@@ -90,7 +90,7 @@ def test_bonds_are_cut_to_what_they_can_have() -> None:
     assert plan.networks["v"] == (3 * 64 + 64) + 2 * (cores + 64) + (64 * 2 + 2)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "equivariant", "sorted", "potential"])
+@pytest.mark.parametrize("kind", ["mlp", "equivariant", "sorted", "potential", "functional_tt"])
 @pytest.mark.parametrize(
     "tensor", [None, {"rank": 3}, {"rank": 5, "modes_out": [2, 3, 4], "modes_in": [4, 3, 2]}]
 )
@@ -123,7 +123,8 @@ def test_the_checkpoint_holds_what_the_optimizer_remembers() -> None:
     plain = {"kind": "mlp", "width": 12, "blocks": 2}
     potential = {"kind": "potential", "width": 8}
     tensor = plain | {"tensor": {"rank": 3}}
-    cases = (("adam", plain), ("soap", plain), ("soap", tensor), ("soap", potential))
+    ring = {"kind": "functional_tt", "width": 8}
+    cases = (("adam", plain), ("soap", plain), ("soap", tensor), ("soap", potential), ("soap", ring))
     for optimizer, network in (*cases, ("gauss_newton", potential)):
         config = build(
             network=network,
@@ -147,6 +148,7 @@ def test_the_checkpoint_holds_what_the_optimizer_remembers() -> None:
         ({"network__kind": "sorted"}, "torch_func"),
         ({"network__kind": "equivariant"}, "torch_func"),
         ({"network__kind": "potential"}, "madelung"),
+        ({"network__kind": "functional_tt"}, "madelung"),
         ({"train__divergence": "hutchinson"}, "hutchinson"),
         ({"train__engine": "torch_func"}, "torch_func"),
         ({"train__optimizer": "gauss_newton"}, "torch_func"),
@@ -180,8 +182,9 @@ def test_arithmetic_follows_points_steps_and_scheme() -> None:
         {"network": {"kind": "equivariant", "width": 64}},
         {"train__divergence": "hutchinson", "train__engine": "auto"},
         {"network": {"kind": "potential", "width": 64}, "train__engine": "auto"},
+        {"network": {"kind": "functional_tt", "width": 64, "bond_rank": 6}, "train__engine": "auto"},
     ],
-    ids=["torch_func", "equivariant", "hutchinson", "madelung"],
+    ids=["torch_func", "equivariant", "hutchinson", "madelung", "functional_tt"],
 )
 def test_arithmetic_is_what_torch_counts(changes: dict[str, Any], particles: int) -> None:
     """Products of matrices in a loss with its gradient; torch does not see those of the fused engine."""

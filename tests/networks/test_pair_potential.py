@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from plain_potential import plain_value
+from plain_potential import derivatives_of, mixed, plain_value
 from torch import Tensor
 
 from dsmsim.config import NetworkTable
-from dsmsim.networks.pair_potential import PairPotential, PotentialJet
+from dsmsim.networks.pair_potential import PairPotential
+from dsmsim.networks.potential import PotentialJet
 
 CASES = [
     (particles, dimensions, messages, blocks)
@@ -40,14 +41,7 @@ def oracle(net: PairPotential, y: Tensor, clock: Tensor) -> PotentialJet:
     def value(y: Tensor, clock: Tensor) -> Tensor:
         return plain_value(net, y, clock)
 
-    func = torch.func
-    hessians = func.vmap(func.jacfwd(func.jacrev(value)))(y, clock)
-    return PotentialJet(
-        func.vmap(value)(y, clock),
-        func.vmap(func.jacrev(value))(y, clock).transpose(1, 2),
-        func.vmap(func.jacrev(value, argnums=1))(y, clock)[..., 0],
-        torch.diagonal(hessians, dim1=-2, dim2=-1).sum(-1),
-    )
+    return derivatives_of(value, y, clock)
 
 
 @cases
@@ -67,12 +61,6 @@ def test_gradients_of_the_weights(particles: int, dimensions: int, messages: boo
     net = network(particles, dimensions, messages, blocks)
     y, clock = points(net)
 
-    def scalar(jet: PotentialJet) -> Tensor:
-        # every part weighs in, and with every point and channel differently
-        generator = torch.Generator().manual_seed(5)
-        weights = [torch.rand(part.shape, generator=generator, dtype=part.dtype) for part in jet]
-        return sum((w * part.square()).sum() for w, part in zip(weights, jet, strict=True))  # type: ignore[return-value]
-
     gradients: list[tuple[Tensor, ...]] = []
     parameters = list(net.parameters())
     evaluate: list[Callable[[], PotentialJet]] = [
@@ -80,7 +68,7 @@ def test_gradients_of_the_weights(particles: int, dimensions: int, messages: boo
         lambda: oracle(net, y, clock),
     ]
     for jet in evaluate:
-        gradients.append(torch.autograd.grad(scalar(jet()), parameters, allow_unused=True))
+        gradients.append(torch.autograd.grad(mixed(jet()), parameters, allow_unused=True))
     for (name, _), found, expected in zip(net.named_parameters(), *gradients, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11, msg=name)
 
@@ -108,8 +96,8 @@ def test_messages_carry_more_than_pairs() -> None:
         def value(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
             return plain_value(net, torch.stack([a, b, c]), clock[0])[0]
 
-        mixed = func.grad(func.grad(func.grad(value, 0), 1), 2)
-        return float(mixed(*y[0]).detach().abs())
+        third_derivative = func.grad(func.grad(func.grad(value, 0), 1), 2)
+        return float(third_derivative(*y[0]).detach().abs())
 
     assert third(network(3, 1, False, 1)) < 1e-14
     assert third(network(3, 1, True, 1)) > 1e-6

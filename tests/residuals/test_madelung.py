@@ -36,6 +36,8 @@ CASES: dict[str, dict[str, Any]] = {
         }
     },
     "no messages": {"system.particles": 3, "network.messages": False},
+    "ring": {"system.particles": 4, "network.kind": "functional_tt"},
+    "ring in a plane": {"system.dimensions": 2, "network.kind": "functional_tt", "network.bond_rank": 2},
 }
 cases = pytest.mark.parametrize("name", CASES)
 

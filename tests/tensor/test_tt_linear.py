@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from dsmsim.tensor import TTLinear, tt_core_std
+from dsmsim.tensor import TTLinear, core_std
 from dsmsim.tensor_shapes import tt_ranks
 
 LAYERS = [
@@ -85,7 +85,7 @@ def test_full_rank_holds_any_matrix() -> None:
     ("variance", "ranks"), [(0.3, [1, 4, 1]), (2.0, [1, 3, 5, 1]), (1e-3, [1, 2, 2, 2, 1])]
 )
 def test_core_std_formula(variance: float, ranks: list[int]) -> None:
-    std, cores = tt_core_std(variance, ranks), len(ranks) - 1
+    std, cores = core_std(variance, ranks), len(ranks) - 1
     assert std ** (2 * cores) * math.prod(ranks) == pytest.approx(variance, rel=1e-13)
 
 

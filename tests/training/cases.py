@@ -30,6 +30,7 @@ GAUSS_NEWTON = SECOND_ORDER | {"train.optimizer": "gauss_newton"}
 # every part of the loss counts, with a weight of its own
 WEIGHTS = {"train.alpha": 2.0, "train.beta": 0.5, "train.gamma": 3.0, "network.initial": "learned"}
 POTENTIAL = {"network.kind": "potential"}
+RING = {"network.kind": "functional_tt", "network.bond_rank": 3}
 TT = {"network.tensor": {"rank": 2}}
 
 

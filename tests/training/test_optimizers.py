@@ -13,7 +13,7 @@ from cases import GAUSS_NEWTON, LBFGS, POTENTIAL, config_of, losses_of_training
 from dsmsim.config import TrainTable
 from dsmsim.parallel import World
 from dsmsim.training.optimizers import (
-    CORE_RATE,
+    CORE_RATES,
     FirstOrder,
     build_torch_optimizer,
     learning_rate,
@@ -78,7 +78,7 @@ def cores_and_others(state: TrainState) -> tuple[list[torch.nn.Parameter], list[
     return [p for name, p in named if ".cores." in name], [p for name, p in named if ".cores." not in name]
 
 
-@pytest.mark.parametrize(("optimizer", "rate"), [("adam", CORE_RATE), ("soap", 1.0)])
+@pytest.mark.parametrize(("optimizer", "rate"), [("adam", CORE_RATES["adam"]), ("soap", 1.0)])
 def test_cores_have_a_group_of_their_own_and_nothing_is_forgotten(optimizer: str, rate: float) -> None:
     state = new_state(config_of(TT | {"train.optimizer": optimizer}), World())
     cores, others = cores_and_others(state)
@@ -111,7 +111,7 @@ def test_first_adam_step_has_the_length_of_the_learning_rate() -> None:
         parameter.grad = torch.ones_like(parameter)
     set_learning_rate(optimizer, 0.01)
     optimizer.step()
-    for parameters, rate in ((others, 0.01), (cores, 0.01 * CORE_RATE)):
+    for parameters, rate in ((others, 0.01), (cores, 0.01 * CORE_RATES["adam"])):
         for parameter in parameters:
             moved = before[id(parameter)] - parameter.detach()
             torch.testing.assert_close(moved, torch.full_like(moved, rate), rtol=1e-6, atol=0.0)

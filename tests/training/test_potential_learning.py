@@ -22,13 +22,17 @@ SYSTEM = {
 }
 
 
-@pytest.mark.parametrize(("name", "particles", "largest"), [("two", 2, 0.015), ("three", 3, 0.03)])
-def test_thirty_epochs_come_within_per_cents(name: str, particles: int, largest: float) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name", "particles", "largest"),
+    [("potential", "two", 2, 0.015), ("potential", "three", 3, 0.03), ("functional_tt", "three", 3, 0.03)],
+)
+def test_thirty_epochs_come_within_per_cents(kind: str, name: str, particles: int, largest: float) -> None:
     """Two bosons: 0.3 % after 40 epochs by tools/bench/accuracy.py; here the bound is generous."""
     config = parse_config(
         {
             "system": SYSTEM | {"particles": particles},
             "time": {"end": 1.0, "save": [0.0, 0.25, 0.5, 0.75, 1.0]},
+            "network": {"kind": kind},
             "train": {"epochs": 30},
             "evaluation": {"samples": 4000, "nu": 0.0, "draws": "sobol"},
         }

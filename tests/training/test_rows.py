@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import POTENTIAL, TT, WEIGHTS, config_of, loss_of
+from cases import POTENTIAL, RING, TT, WEIGHTS, config_of, loss_of
 from torch import Tensor
 
 from dsmsim.config import Config
@@ -29,8 +29,9 @@ KINDS = pytest.mark.parametrize(
         TT,
         POTENTIAL,
         POTENTIAL | TT,
+        RING,
     ],
-    ids=["mlp", "convective", "comoving", "equivariant", "tt", "potential", "potential tt"],
+    ids=["mlp", "convective", "comoving", "equivariant", "tt", "potential", "potential tt", "functional"],
 )
 
 
