@@ -172,6 +172,49 @@ def compare(
 
 
 @app.command()
+def compress(
+    directory: RunPath,
+    format: Annotated[
+        str,
+        typer.Option("--format", help="tt, tr, lowrank, cp, tucker or blockterm; dense: the reverse"),
+    ] = "tt",
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", help="relative error allowed in every layer, 0 to 1 [0.01]"),
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option("--rank", help="rank of all layers, instead of a tolerance")
+    ] = None,
+    modes: Annotated[
+        str | None,
+        typer.Option("--modes", help="8x8, or 4x16:16x4 for outputs and inputs [factorised evenly]"),
+    ] = None,
+    fit: Annotated[
+        str, typer.Option("--fit", help="data: outputs of the layers on trajectories; weights: their weights")
+    ] = "data",
+    reorder: Annotated[
+        bool,
+        typer.Option("--reorder/--no-reorder", help="put hidden units into an order that suits tt or tr"),
+    ] = True,
+    finetune: Annotated[
+        int, typer.Option("--finetune", min=0, help="epochs of training with the new layers")
+    ] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="directory of the new run [DIR-FORMAT]")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Decompose the hidden layers of a finished run into a new run, and measure what that costs.
+
+    Start it plainly, or with mpirun, srun or torchrun. The new directory is a run like any other.
+    """
+    from dsmsim.methods import compressing
+
+    want = compressing.wanted(
+        directory, format, rank, tolerance, modes, fit, reorder, finetune, out, overwrite
+    )
+    compressing.compress(directory, want)
+
+
+@app.command()
 def plot(directory: RunPath) -> None:
     """Draw the figures of a run again."""
     from dsmsim.analysis import plot_run

@@ -98,12 +98,9 @@ class GaussNewtonCosts(OptimizerCosts):
     def memory(self, points: int, ranks: int) -> int:
         p, rows = self.parameters, self._rows(points)
         jacobian = self.engine.size * rows * p
-        # of a few points also the Jacobian in the weights, dense where layers are decomposed
+        # of a few points also the Jacobian in the weights themselves, dense where layers are decomposed
         dense = self.engine.networks * self.engine.network.parameters(dense=True)
-        copies = 2 * rows // max(points, 1) + 3
-        decomposed = self.engine.config.network.tensor is not None
-        numbers = (copies + 4) * max(p, dense) if decomposed else copies * p
-        chunk = self.engine.size * min(points, self.CHUNK) * numbers
+        chunk = self.engine.size * min(points, self.CHUNK) * (2 * rows // max(points, 1) + 3) * max(p, dense)
         # with its damping, its factor, and what the solver copies of that
         solving = 3 * DOUBLE * p**2
         passing = (self.COPIES - 1) * jacobian

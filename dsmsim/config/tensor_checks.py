@@ -145,6 +145,9 @@ def _adaptation(config: Config, tensor: TensorTable) -> Iterator[Problem]:
     if tensor.adapt_every != "auto" and tensor.adapt_every > last:
         rule = f"must be at most {last}: after this part of train.epochs = {train.epochs} ranks stand still"
         yield _at(config, "adapt_every", rule, f"write adapt_every = {max(1, train.epochs // 20)}")
+    if tensor.adapter_name == "growth" and tensor.format == "tr":
+        rule = 'offers bonds what is orthogonal to them, which network.tensor.format = "tr" has not'
+        yield _at(config, "adapter", rule, 'write adapter = "rounding", or format = "tt"')
     if tensor.adapter_name == "shrinkage" and train.optimizer not in FIRST_ORDER:
         rule = f'its prior pulls on a gradient, which train.optimizer = "{train.optimizer}" does not follow'
         yield _at(config, "adapter", rule, 'write adapter = "auto", or optimizer = "adam" or "soap"')

@@ -21,7 +21,7 @@ LARGEST_RANK = 65_536
 ADAPTERS = ("rounding", "growth", "shrinkage")
 DEFAULT_ADAPTER = "rounding"
 DEFAULT_TOLERANCE = 0.2
-START_RANKS = {"rounding": 16, "growth": 4, "shrinkage": 16}
+START_RANKS = {"rounding": 16, "growth": 1, "shrinkage": 16}
 ADAPTATIONS = 20  # in a training, where adapt_every = "auto"
 CHAINS = ("tt", "tr")  # the formats whose bonds have ranks of their own, which training can change
 Shape = tuple[int, ...]

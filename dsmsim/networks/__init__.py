@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dsmsim.networks.build import VELOCITY_KINDS, build_fields
-from dsmsim.networks.fields import FieldPair, Fields, VelocityFields
+from dsmsim.networks.fields import FieldPair, Fields, VelocityFields, standing_still
 from dsmsim.networks.frame import Frame, natural_frame
 from dsmsim.networks.potential_fields import PotentialFields
 
@@ -16,4 +16,5 @@ __all__ = [
     "VelocityFields",
     "build_fields",
     "natural_frame",
+    "standing_still",
 ]

@@ -62,22 +62,6 @@ class Fields(nn.Module, ABC):
     def numbers_per_point(self) -> int:
         """How many numbers one residual has at one point."""
 
-    @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """As long as this lasts parameters are constants, and the weights of tensor layers rebuilt once.
-
-        For sampling: velocities of a potential are gradients in x, which would else carry those of weights.
-        """
-        wanted = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        try:
-            for parameter in wanted:
-                parameter.requires_grad_(False)
-            with kept_weights(self):
-                yield
-        finally:
-            for parameter in wanted:
-                parameter.requires_grad_(True)
-
     def drift(self, x: Tensor, t: Tensor, nu: float) -> Tensor:
         """v + nu u at x (B, n), t (B, 1): what moves the trajectories."""
         u, v = self(x, t)
@@ -111,3 +95,20 @@ class VelocityFields(Fields):
 
     def numbers_per_point(self) -> int:
         return len(self.frame.sigma)
+
+
+@contextmanager
+def standing_still(fields: nn.Module) -> Iterator[None]:
+    """As long as this lasts parameters are constants, and the weights of tensor layers rebuilt once.
+
+    For sampling: velocities of a potential are gradients in x, which would else carry those of weights.
+    """
+    wanted = [parameter for parameter in fields.parameters() if parameter.requires_grad]
+    try:
+        for parameter in wanted:
+            parameter.requires_grad_(False)
+        with kept_weights(fields):
+            yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsmsim.tensor.build import LAYERS, tensor_linear
+from dsmsim.tensor.build import LAYERS, from_dense, tensor_linear
 from dsmsim.tensor.cp_linear import CPLinear
 from dsmsim.tensor.initial import core_std
 from dsmsim.tensor.layer import TensorLinear, kept_weights
@@ -20,6 +20,7 @@ __all__ = [
     "TensorLinear",
     "TuckerLinear",
     "core_std",
+    "from_dense",
     "kept_weights",
     "tensor_linear",
 ]

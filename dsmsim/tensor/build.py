@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dsmsim.tensor.cp_linear import CPLinear
+from dsmsim.tensor.decompose import decompose
 from dsmsim.tensor.layer import TensorLinear
 from dsmsim.tensor.low_rank import LowRankLinear
 from dsmsim.tensor.tt_linear import TRLinear, TTLinear
@@ -70,6 +71,56 @@ def tensor_linear(
         "permute_out": permute_out,
     }
     return LAYERS[format](in_features, out_features, **shape, **rest)  # type: ignore[arg-type]
+
+
+def from_dense(
+    format: str,
+    linear: nn.Linear,
+    modes_in: Sequence[int] | None = None,
+    modes_out: Sequence[int] | None = None,
+    *,
+    rank: int | None = None,
+    tolerance: float | None = None,
+    blocks: int = 1,
+    strategy: Choice = "auto",
+    permute_in: Sequence[int] | Tensor | None = None,
+    permute_out: Sequence[int] | Tensor | None = None,
+) -> TensorLinear:
+    """The layer of this format next to a dense one, with its bias, precision and device.
+
+    Args:
+        format, modes_in, modes_out, blocks, strategy: see `tensor_linear`.
+        linear: the dense layer.
+        rank, tolerance: one of them, see `decompose.decompose`.
+        permute_in, permute_out: the order in which the cores see inputs and outputs.
+
+    Raises:
+        ValueError: not one of rank and tolerance, or arguments that do not fit the format.
+    """
+    weight = linear.weight.detach()
+    layer = tensor_linear(
+        format,
+        linear.in_features,
+        linear.out_features,
+        modes_in,
+        modes_out,
+        rank=rank or 1,
+        blocks=blocks,
+        bias=linear.bias is not None,
+        strategy=strategy,
+        device=weight.device,
+        dtype=weight.dtype,
+        permute_in=permute_in,
+        permute_out=permute_out,
+    )
+    if layer.permute_out is not None:
+        weight = weight[layer.permute_out.argsort()]
+    if layer.permute_in is not None:
+        weight = weight[:, layer.permute_in]
+    layer.set_cores(decompose(format, weight, layer.modes_out, layer.modes_in, rank, tolerance, blocks))
+    if layer.bias is not None:
+        layer.bias.data.copy_(linear.bias.data)
+    return layer
 
 
 def _modes(

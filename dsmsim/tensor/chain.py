@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from dsmsim.tensor_shapes.strategy import is_thin
-from dsmsim.tensor_shapes.work import Direction, merge
+from dsmsim.tensor_shapes.work import Direction, Sizes, merge
 
 
 def merged(cores: Sequence[Tensor]) -> Tensor:
@@ -29,12 +29,17 @@ def merged(cores: Sequence[Tensor]) -> Tensor:
     if len(cores) == 1:
         return cores[0]
     sizes = tuple(core.shape[1] * core.shape[2] for core in cores)
-    _, cut = merge(sizes, (cores[0].shape[0], *(core.shape[3] for core in cores)))
+    cut: int = _cut(sizes, (cores[0].shape[0], *(core.shape[3] for core in cores)))
     left, right = merged(cores[:cut]), merged(cores[cut:])
     (ring, out, into, bond), (_, rows, columns, end) = left.shape, right.shape
     full = left.reshape(ring * out * into, bond) @ right.reshape(bond, rows * columns * end)
     full = full.reshape(ring, out, into, rows, columns, end).transpose(2, 3)
     return full.reshape(ring, out * rows, into * columns, end)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _cut(sizes: Sizes, bonds: Sizes) -> int:
+    return merge(sizes, bonds)[1]
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
@@ -105,5 +110,5 @@ def _step(matrix: Tensor, state: Tensor) -> Tensor:
         return (state.reshape(n, q) @ matrix.T).unsqueeze(2)
     if is_thin(s):
         columns = state.transpose(1, 2).reshape(n * s, q)
-        return (columns @ matrix.T).reshape(n, s, -1).transpose(1, 2)
+        return (columns @ matrix.T).reshape(n, s, len(matrix)).transpose(1, 2)
     return torch.bmm(matrix.expand(n, *matrix.shape), state)

@@ -5,11 +5,12 @@
 with row number n = (n_1..n_d) in mixed radix, first digit slowest (Hrinchuk et al., "Tensorized embedding
 layers", 2020; the counts of parameters that the tests reproduce are those of a 25000 x 256 table).
 
-A row is the product of the slices of the cores at its digits: the dense table is never made. The number of
-rows need not be the product of the modes: rows past the last are never looked up.
+A row is the product of the slices of the cores at its digits: the dense table is never made. The first digits
+make one half of a row and the last digits the other; at many indices most halves occur often, and each is
+contracted once. The number of rows need not be the product of the modes: rows past the last are refused.
 
-Shapes: B indices, N rows, M columns, q = r_0 = r_d the ring's bond (1 for a train), C columns of the cores
-contracted so far.
+Shapes: B indices, N rows, M columns; of neighbouring cores contracted together P rows, C columns, and the
+bonds q to the left and s to the right.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def _slices(cores: Sequence[Tensor], number: Tensor) -> Tensor:
     Cores are contracted for all of their rows as long as those are no more than B; from there on every number
     goes its own way.
     """
-    table, rest = cores[0], list(cores[1:])  # (q, P, C, r)
+    table, rest = cores[0], list(cores[1:])
     while rest and table.shape[1] * rest[0].shape[1] <= number.numel():
         core = rest.pop(0)
         ring, rows, columns, _ = table.shape
@@ -156,7 +157,7 @@ def _slices(cores: Sequence[Tensor], number: Tensor) -> Tensor:
 
 
 def _looked_up(table: Tensor, index: Tensor) -> Tensor:
-    """Slices of a table (q, P, C, r) at P's entries (B,): (B, q, C, r)."""
+    """Slices of a table (q, P, C, s) at rows (B,): (B, q, C, s)."""
     by_row = table.movedim(1, 0)
     rows = nn.functional.embedding(index, by_row.flatten(1))
     return rows.reshape(*index.shape, *by_row.shape[1:])

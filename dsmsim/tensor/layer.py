@@ -16,7 +16,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +106,11 @@ class TensorLinear(nn.Module, ABC):
 
     def _plan(self, cores: Sequence[Tensor], rows: int, backward: bool, choice: Choice) -> Strategy:
         ranks, kept = self.ranks_of(cores), self._kept is not None
-        return plan(self.format, self.modes_out, self.modes_in, ranks, rows, backward, kept, choice)
+        if torch.compiler.is_compiling():
+            rows = _octave(rows)
+        shape = self.format, self.modes_out, self.modes_in, ranks
+        found: Strategy = _constant_plan(*shape, rows, backward, kept, choice)
+        return found
 
     def rebuilt(self) -> Tensor:
         """W (O, I) from the cores, in the order of the cores."""
@@ -123,7 +127,7 @@ class TensorLinear(nn.Module, ABC):
     def _sequential(self, x: Tensor, cores: Sequence[Tensor], strategy: Strategy) -> Tensor:
         x = x if self.permute_in is None else x[:, self.permute_in]
         cores = self.grouped(cores, strategy.grouping)
-        if strategy.chunk_rows < len(x):
+        if strategy.chunk_rows < len(x) and x.device.type == "cpu":
             parts = x.chunk(math.ceil(len(x) / strategy.chunk_rows))
             y = torch.cat([chain.apply(part, cores, strategy.direction) for part in parts])
         else:
@@ -168,7 +172,8 @@ class TensorLinear(nn.Module, ABC):
             elif old.shape == values.shape:
                 old.copy_(values)
             else:
-                new = values.to(device=old.device, dtype=old.dtype).clone()
+                # the order in memory decides the last digits of products: always that of a file
+                new = torch.empty(values.shape, device=old.device, dtype=old.dtype).copy_(values)
                 self.cores[k] = nn.Parameter(new, requires_grad=old.requires_grad)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -199,6 +204,20 @@ class TensorLinear(nn.Module, ABC):
             f"bias={self.bias is not None}, strategy={self.strategy}, "
             f"{count} entries in cores, {share:.3g} of a dense weight"
         )
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _constant_plan(*arguments: Any) -> Strategy:
+    """`plan`, which a compiled layer asks while it is traced."""
+    return plan(*arguments)
+
+
+def _octave(rows: int) -> int:
+    """The power of two next to a number of rows that may be symbolic: compiled code holds up to there."""
+    octave = 1
+    while octave < rows:
+        octave *= 2
+    return octave
 
 
 def _permutation(

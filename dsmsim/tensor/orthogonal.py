@@ -13,11 +13,16 @@ leaves the isometries' span, and those D_k, with any D_d, are the tangent space 
 Numer. Anal. 53, 917 (2015)).
 
 Two ways to train. `keep_orthogonal` leaves the layer as it is, projects its gradients to the tangent space
-before a step of any optimiser and retracts by QR after it: W is what the step made it, only its cores are
-isometries again. `orthogonalise_layer` puts a QR into the graph (`torch.nn.utils.parametrize`), so that the
-cores are isometries for any use. The first is cheaper and keeps the names of the parameters. Under
-`torch.func` both work with `functional_call`, `grad`, `jvp` and `vmap`; `retract_` changes parameters in
-place and is for no transform. Rings have no such form.
+before a step of any optimiser, and the step itself after it, and goes back to isometries by QR:
+
+    D_k <- (1 - U_k U_k^T) D_k,      U_k + D_k = U_k' R,      R = 1 + O(D^2) is dropped
+
+so that W moves by the tangent step up to O(D^2), and |W|_F by the steps of the last core alone (a weight
+decay, too, acts on that core alone). `orthogonalise_layer` puts a QR into the graph instead
+(`torch.nn.utils.parametrize`), so that the cores are isometries for any use. The first is cheaper and keeps
+the names of the parameters. Under `torch.func` both work with `functional_call`, `grad`, `jvp` and `vmap`;
+functions whose names end in an underscore change parameters in place and are for no transform. Rings have no
+such form.
 
 Shapes: a core is (r_{k-1}, o_k, i_k, r_k), as a matrix (r_{k-1} o_k i_k, r_k).
 """
@@ -32,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
-from dsmsim.tensor.canonical import left_isometry, orthogonalise
+from dsmsim.tensor.canonical import left_isometry, orthogonalise, positive_qr
 from dsmsim.tensor.tt_linear import TTLinear
 
 Metric = Literal["cores", "weight"]
@@ -40,17 +45,35 @@ NEARLY = 1e-3  # an isometry, as far as a core is asked to be one
 
 
 @torch.no_grad()
-def retract_(layer: TTLinear) -> None:
-    """Make all cores but the last isometries again, in place; W stays the same.
-
-    After a step D_k that `project_gradients_` made tangent, the new isometries differ from U_k + D_k by
-    O(D^2) only, so that momenta of an optimiser keep their meaning.
+def make_orthogonal_(layer: TTLinear) -> None:
+    """Bring the cores of a layer to the left canonical form, in place; W stays the same.
 
     Raises:
         ValueError: a ring, or ranks that isometries cannot have.
     """
-    for core, values in zip(layer.cores, _left_canonical(layer), strict=True):
-        core.copy_(values)
+    cores = [core.detach() for core in layer.cores]
+    found = orthogonalise(cores, len(cores) - 1)
+    if [core.shape for core in found] != [core.shape for core in cores]:
+        raise ValueError(
+            f"ranks {layer.ranks} are more than isometries can have: round the cores first, "
+            f"to {[1, *(core.shape[-1] for core in found)]}"
+        )
+    layer.set_cores(found)
+
+
+@torch.no_grad()
+def retract_(layer: TTLinear, before: Sequence[Tensor]) -> None:
+    """Make isometries again after a step, in place, see the module's docstring.
+
+    Args:
+        layer: after the step.
+        before: its cores, isometries but for the last, before the step.
+    """
+    for core, old in zip(layer.cores[:-1], before[:-1], strict=True):
+        isometry = old.flatten(0, 2)
+        step = (core - old).flatten(0, 2)
+        moved, _ = positive_qr(isometry + step - isometry @ (isometry.T @ step))
+        core.copy_(moved.reshape(core.shape))
 
 
 @torch.no_grad()
@@ -58,7 +81,7 @@ def project_gradients_(layer: TTLinear, metric: Metric = "cores", damping: float
     """Project the gradients of a layer with isometric cores to the tangent space, in place.
 
     Args:
-        layer: after `retract_`; cores without a gradient are left out.
+        layer: after `make_orthogonal_`; cores without a gradient are left out.
         metric: "cores" for the projection alone. "weight" for the steepest descent as W sees it, the
             Riemannian gradient: a small step along it moves W by the orthogonal projection of dL/dW to the
             tangent space, as the gradients are divided by the Gram matrix of what lies right of the bond.
@@ -84,20 +107,24 @@ def keep_orthogonal(
 ) -> list[RemovableHandle]:
     """Project and retract around every step of an optimiser, in all TT layers of a module (rings excepted).
 
+    Layers whose ranks change later need to be made orthogonal again by `make_orthogonal_`.
+
     Returns:
         The two hooks, to be removed when it shall end.
     """
     layers = [own for own in module.modules() if isinstance(own, TTLinear) and own.cores[0].shape[0] == 1]
+    kept: list[list[Tensor]] = []
     for layer in layers:
-        retract_(layer)
+        make_orthogonal_(layer)
 
     def before(*_: Any) -> None:
+        kept[:] = [[core.detach().clone() for core in layer.cores] for layer in layers]
         for layer in layers:
             project_gradients_(layer, metric)
 
     def after(*_: Any) -> None:
-        for layer in layers:
-            retract_(layer)
+        for layer, cores in zip(layers, kept, strict=True):
+            retract_(layer, cores)
 
     return [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
 
@@ -133,18 +160,7 @@ def orthogonalise_layer(layer: TTLinear) -> TTLinear:
     Raises:
         ValueError: a ring, or ranks that isometries cannot have.
     """
-    retract_(layer)
+    make_orthogonal_(layer)
     for k in range(len(layer.cores) - 1):
         parametrize.register_parametrization(layer.cores, str(k), Isometry())
     return layer
-
-
-def _left_canonical(layer: TTLinear) -> Sequence[Tensor]:
-    cores = [core.detach() for core in layer.cores]
-    found = orthogonalise(cores, len(cores) - 1)
-    if [core.shape for core in found] != [core.shape for core in cores]:
-        raise ValueError(
-            f"ranks {layer.ranks} are more than isometries can have: round the cores first, "
-            f"to {[1, *(core.shape[-1] for core in found)]}"
-        )
-    return found

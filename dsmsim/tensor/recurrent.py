@@ -139,7 +139,7 @@ class TensorRNN(nn.Module, ABC):
             rows, last = self._layers(x.data, sizes, state)
             if x.unsorted_indices is not None:
                 last = tuple(part.index_select(1, x.unsorted_indices) for part in last)
-            return x._replace(data=rows), last
+            return PackedSequence(rows, x.batch_sizes, x.sorted_indices, x.unsorted_indices), last
         single = x.dim() == 2
         if single:
             x = x.unsqueeze(1)

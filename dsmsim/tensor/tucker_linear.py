@@ -148,7 +148,8 @@ def _absorbed(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
     out, into = 1, 1
     for factor in factors:
         _, rows, columns, own = factor.shape
-        state = core.reshape(blocks, bond, out, into, own, -1)
+        rest = core.numel() // (blocks * bond * out * into * own)
+        state = core.reshape(blocks, bond, out, into, own, rest)
         core = torch.einsum("bxoiqy,bmnq->bxominy", state, factor)
         out, into = out * rows, into * columns
     return core.reshape(blocks, bond, out, into).movedim(1, -1)

@@ -1,16 +1,19 @@
 """How a tensor-decomposed matrix is best applied: rebuilt and multiplied, or one core after the other.
 
 Multiply-adds alone do not decide: a dense product runs at the machine's peak, the products with cores are
-thin and live on memory traffic. A step of `work.steps` is therefore priced, in multiply-adds of a dense
-product, at
+thin and live on memory traffic and calls. Everything is therefore priced in multiply-adds of a dense product,
+with f = 3 if a backward pass follows, else 1. A step of `work.steps` costs
 
-    f n (p q s + ELEMENT (p + q) s)         what is computed, and what is read and written
-      + f n THIN (p + q) s                  where 1 < s < 16: batched products are slow, so columns are copied
-      + n GRADIENT p q                      with a backward pass and s > 1: one gradient of the matrix each
+    f (n s (p q + ELEMENT (p + q) + VECTOR) + CALL)     where s = 1: one product; a dense layer is such a step
+    the same + f n s COPY (p + q)                       where 1 < s < 16: batched products are slow there, so
+                                                        the columns are copied to be one product
+    f (n (p q s + ELEMENT (p + q) s + MATRIX) + CALL)   else: a batched product
+      + n GRADIENT p q                                  with f = 3: a gradient of the matrix for each of them
 
-and a rebuilt matrix at f (its multiply-adds + COPY O I), with f = 3 if a backward pass follows, else 1. The
-constants were measured with torch 2.13 on one core of an x86 processor with AVX-512, widths 512 and 1024,
-ranks 1 .. 32 (`tools/bench/tensor_layers.py`).
+and making W costs f (its multiply-adds + COPY O I + CALL for each of the d - 1 products). The constants were
+measured with torch 2.13 on one core of an x86 processor with AVX-512: single steps of 4 .. 256 rows and
+columns, then whole layers of width 128 .. 1024 (`tools/bench/tensor_layers.py`), whose times they give to
+about 15 %. For other devices they are a guess; rows are taken in chunks on processors only.
 
 Shapes: O outputs, I inputs; n, p, q, s as in `work`.
 """
@@ -37,11 +40,13 @@ from dsmsim.tensor_shapes.work import (
 Kind = Literal["rebuild", "sequential"]
 Choice = Literal["auto", "rebuild", "sequential"]
 
-ELEMENT = 8.0
-THIN = 22.0
-GRADIENT = 40.0
-COPY = 16.0
-THIN_BELOW = 16
+ELEMENT = 8.0  # reading or writing an entry
+VECTOR = 350.0  # a row of a product
+MATRIX = 2800.0  # a matrix of a batched product
+GRADIENT = 40.0  # writing and adding up an entry of a gradient
+COPY = 18.0  # of an entry, into another order
+CALL = 1e6  # of a few functions of torch: 20 microseconds
+THIN = 16
 CHUNK_ELEMENTS = 2**19  # of the widest intermediate: what a core's second-level cache holds
 
 
@@ -56,7 +61,7 @@ class Strategy:
         multiply_adds: of everything, for all rows; three times the forward pass if a backward pass follows.
         dense_multiply_adds: of `nn.Linear`, likewise.
         time: what it is expected to take, in units of `nn.Linear`.
-        chunk_rows: rows to be applied at a time.
+        chunk_rows: rows to be applied at a time on a processor, so that what is between stays in its cache.
     """
 
     kind: Kind
@@ -75,7 +80,7 @@ class Strategy:
 
 def is_thin(columns: int) -> bool:
     """Whether matrices of so many columns are too thin for a batched product."""
-    return 1 < columns < THIN_BELOW
+    return 1 < columns < THIN
 
 
 @lru_cache(maxsize=4096)
@@ -112,34 +117,39 @@ def plan(
 
 def _rebuild(cores: Chain, grouping: Sizes, dense: Step, times: int, kept: bool) -> Strategy:
     work = 0 if kept else cores.multiply_adds + product_work(cores)
-    copies = 0.0 if kept else COPY * dense.p * dense.q
-    price = _price(dense, times)
-    whole = times * (work + dense.multiply_adds)
-    time = 1.0 + times * (work + copies) / price
-    return Strategy("rebuild", grouping, "left to right", whole, times * dense.multiply_adds, time, dense.n)
+    extra = 0.0 if kept else work + COPY * dense.p * dense.q + CALL * (sum(grouping) - 1)
+    time = 1.0 + times * extra / _price(dense, times)
+    dense_work = times * dense.multiply_adds
+    return Strategy(
+        "rebuild", grouping, "left to right", times * work + dense_work, dense_work, time, dense.n
+    )
 
 
 def _sequential(cores: Chain, grouping: Sizes, dense: Step, times: int, direction: Direction) -> Strategy:
-    rows, own = dense.n, steps(cores, direction)
-    widest = max(_elements(step, times) for step in own)
-    chunk = min(rows, max(1, int(CHUNK_ELEMENTS / widest)))
-    work = cores.multiply_adds + rows * sum(step.multiply_adds for step in own)
-    price = times * cores.multiply_adds + rows * sum(_price(step, times) for step in own)
+    rows = dense.n
+    own = [Step(rows * n, p, q, s) for n, p, q, s in steps(cores, direction)]
+    chunk = min(rows, max(1, int(CHUNK_ELEMENTS * rows / max(_elements(step, times) for step in own))))
+    work = cores.multiply_adds + sum(step.multiply_adds for step in own)
+    price = times * (cores.multiply_adds + CALL * (sum(grouping) - len(grouping)))
+    price += sum(_price(step, times, math.ceil(rows / chunk)) for step in own)
     if chunk < rows:  # the chunks are put together again
         price += times * ELEMENT * rows * (dense.p + dense.q)
     time = price / _price(dense, times)
     return Strategy("sequential", grouping, direction, times * work, times * dense.multiply_adds, time, chunk)
 
 
-def _price(step: Step, times: int) -> float:
-    """What a step costs, in multiply-adds of a dense product."""
+def _price(step: Step, times: int, calls: int = 1) -> float:
+    """What a step costs in so many calls, in multiply-adds of a dense product."""
     n, p, q, s = step
-    traffic = (ELEMENT + (THIN if is_thin(s) else 0.0)) * (p + q) * s
-    gradient = GRADIENT * p * q if times > 1 and s >= THIN_BELOW else 0.0
-    return n * (times * (p * q * s + traffic) + gradient)
+    price = step.multiply_adds + ELEMENT * n * (p + q) * s + CALL * calls
+    if 1 < s < THIN:
+        price += COPY * n * (p + q) * s
+    if s < THIN:
+        return times * (price + VECTOR * n * s)
+    return times * (price + MATRIX * n) + (GRADIENT * n * p * q if times > 1 else 0.0)
 
 
 def _elements(step: Step, times: int) -> int:
-    """Entries that a row needs at a step: the result, or the gradients of the matrix."""
+    """Entries that a step needs: the result, or the gradients of the matrix."""
     n, p, q, s = step
-    return n * max(p * s, q * s, p * q if times > 1 and s >= THIN_BELOW else 0)
+    return n * max(p * s, q * s, p * q if times > 1 and s >= THIN else 0)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from dsmsim.config import Config
-from dsmsim.networks import Fields
+from dsmsim.networks import Fields, standing_still
 from dsmsim.parallel import random_stream
 from dsmsim.residuals.hutchinson import PROBES
 from dsmsim.sampler import Process, refine, residual_clocks, trajectories
@@ -122,7 +122,7 @@ def training_points(
         kept = [(center + width * noise[:, k], grid[:, k + 1 : k + 2]) for k in range(count)]
     else:
         path = trajectories(fields, system, training_process(config), x0, grid, lambda k: noise[:, k])
-        with fields.standing_still():
+        with standing_still(fields):
             kept = [point for k, point in enumerate(path, start=1) if k % substeps == 0]
     slices = torch.arange(count, device=like.device).repeat_interleave(train.block).repeat(len(starts))
     points = by_block([x for x, _ in kept]), by_block([t for _, t in kept])

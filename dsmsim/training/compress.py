@@ -14,6 +14,7 @@ Shapes: P points, n coordinates, H width.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from dsmsim.config import Config, parse_config
-from dsmsim.config.tensor_checks import largest_rank
+from dsmsim.config import Config, TensorTable, parse_config
+from dsmsim.config.tensor_checks import FIRST_ORDER, largest_rank
 from dsmsim.errors import ConfigError
 from dsmsim.networks import Fields, build_fields
 from dsmsim.networks.potential_fields import PotentialFields
@@ -37,6 +38,9 @@ from dsmsim.training.reorder import reorder, sides_of
 CHAINS = ("tt", "tr")
 LARGEST_RING = 16  # rank up to which a ring is looked for: the work of a sweep grows as r^6
 POINTS_AT_ONCE = 512  # of a potential network: the derivatives of its layers take memory
+SWAPS_PER_UNIT = 48  # more do not help small layers
+SWAPS_WORK = 2.4e10  # exchanges times width^3, of one layer: about a minute
+FINETUNE_RATE = 0.2  # of the learning rate of the first training; measured: 1.0 loses what the fit had found
 SHORT, LONG = 60, 400  # sweeps of a fit while the rank is looked for, and with the rank that was found
 
 
@@ -49,9 +53,11 @@ class Recipe:
         rank: of all layers; None: the smallest that keeps the tolerance in every layer.
         tolerance: relative error allowed in every layer: of its outputs with fit = "data", of its weight with
             fit = "weights".
-        modes_out, modes_in: of the layers; None: factorised evenly.
+        modes_out, modes_in: of the layers; None: factorised evenly, increasing for the outputs and
+            decreasing for the inputs, which makes the fewest numbers.
         fit: what is approximated, outputs along trajectories or weights.
-        reorder: whether hidden units are first put into an order that suits a TT or a ring.
+        swaps: exchanges of hidden units that are tried for every layer, at most, before a TT or a ring is
+            fitted, to find an order that suits them; 0: the units stay in their order.
     """
 
     format: str = "tt"
@@ -60,12 +66,17 @@ class Recipe:
     modes_out: list[int] | None = None
     modes_in: list[int] | None = None
     fit: Literal["data", "weights"] = "data"
-    reorder: bool = True
+    swaps: int = 0
 
-    def table(self, rank: int) -> dict[str, Any]:
-        """[network.tensor] of a rank."""
-        wanted = {"format": self.format, "rank": rank, "modes_out": self.modes_out, "modes_in": self.modes_in}
-        return {key: value for key, value in wanted.items() if value is not None}
+    def table(self, width: int, rank: int) -> dict[str, Any]:
+        """[network.tensor] of a rank for networks of this width."""
+        table: dict[str, Any] = {"format": self.format, "rank": rank}
+        even: list[int] | None = None
+        if self.format != "lowrank":
+            with contextlib.suppress(ValueError):  # a prime width, which the rules of the input explain
+                even = TensorTable.model_validate(table).modes(width)[0]
+        modes = {"modes_out": self.modes_out or even, "modes_in": self.modes_in or (even and even[::-1])}
+        return table | {key: value for key, value in modes.items() if value is not None}
 
 
 class LayerReport(NamedTuple):
@@ -110,6 +121,15 @@ def with_tensor(config: Config, table: Mapping[str, Any] | None) -> Config:
     return parse_config(data, source="compress", environment=False)
 
 
+def finetuned(config: Config, epochs: int) -> Config:
+    """The same input for so many epochs that start from trained networks."""
+    data = config.to_dict()
+    data["train"] |= {"epochs": epochs, "warmup": min(config.train.warmup, epochs // 10)}
+    if config.train.optimizer in FIRST_ORDER:
+        data["train"]["learning_rate"] *= FINETUNE_RATE
+    return parse_config(data, source="compress", environment=False)
+
+
 @torch.no_grad()
 def densified(config: Config, fields: Fields) -> tuple[Config, Fields]:
     """The input without `[network.tensor]`, and the same fields with dense layers."""
@@ -135,7 +155,7 @@ def compressed(config: Config, fields: Fields, x: Tensor, t: Tensor, recipe: Rec
         ConfigError: modes or rank do not fit the network, no rank keeps the tolerance, or there are no hidden
             layers that could be decomposed.
     """
-    names = list(tensor_layers(_built(with_tensor(config, recipe.table(1)))))
+    names = list(tensor_layers(_built(with_tensor(config, recipe.table(config.network.width, 1)))))
     if not names:
         raise ConfigError(
             f'network.kind = "{config.network.kind}": this network has no hidden layers that can be '
@@ -145,7 +165,7 @@ def compressed(config: Config, fields: Fields, x: Tensor, t: Tensor, recipe: Rec
     fields = copy.deepcopy(fields)
     inputs = layer_inputs(fields, names, x, t)
     rank = recipe.rank or smallest_rank(config, fields, inputs, recipe)
-    if recipe.reorder and recipe.format in CHAINS and _put_in_order(config, fields, names, recipe, rank):
+    if recipe.swaps and recipe.format in CHAINS and _put_in_order(config, fields, names, recipe, rank):
         inputs = layer_inputs(fields, names, x, t)
         if recipe.rank is None:
             rank = smallest_rank(config, fields, inputs, recipe, rank)
@@ -172,7 +192,7 @@ def smallest_rank(
 
     low, high = 1, most
     if high is None:
-        table = with_tensor(config, recipe.table(1)).network.tensor
+        table = with_tensor(config, recipe.table(config.network.width, 1)).network.tensor
         assert table is not None
         high = largest_rank(table, config.network.width)
         high = min(high, LARGEST_RING) if recipe.format == "tr" else high
@@ -257,13 +277,14 @@ def _built(config: Config) -> Fields:
 
 def _put_in_order(config: Config, fields: Fields, names: list[str], recipe: Recipe, rank: int) -> bool:
     """Reorder hidden units for TT layers of this rank; whether the network lets them be."""
-    table = with_tensor(config, recipe.table(1)).network.tensor
+    table = with_tensor(config, recipe.table(config.network.width, 1)).network.tensor
     assert table is not None
-    sides = sides_of(fields, names)
+    width, sides = config.network.width, sides_of(fields, names)
+    swaps = min(recipe.swaps, SWAPS_PER_UNIT * width, int(SWAPS_WORK / width**3))
     weights = {name: _weight(fields.get_submodule(name)).detach() for name in sides}
     if not weights:
         return False
-    reorder(fields, find_orders(weights, sides, *table.modes(config.network.width), rank))
+    reorder(fields, find_orders(weights, sides, *table.modes(width), rank, swaps))
     return True
 
 
@@ -271,7 +292,7 @@ def _put_in_order(config: Config, fields: Fields, names: list[str], recipe: Reci
 def _at_rank(
     config: Config, fields: Fields, inputs: Mapping[str, Inputs], recipe: Recipe, rank: int, sweeps: int
 ) -> Compressed:
-    changed = with_tensor(config, recipe.table(rank))
+    changed = with_tensor(config, recipe.table(config.network.width, rank))
     made = _built(changed)
     layers, old = tensor_layers(made), dict(fields.named_parameters())
     blocks = changed.network.tensor.blocks if changed.network.tensor and recipe.format == "blockterm" else 1

@@ -28,11 +28,11 @@ from dsmsim.store import (
     save_checkpoint,
     write_results,
 )
-from dsmsim.tensor import TTLinear
 from dsmsim.training.evaluate import Evaluation, evaluate
 from dsmsim.training.loop import Hooks, train
 from dsmsim.training.ranks import bonds_of
 from dsmsim.training.state import TrainState, check_same_problem, new_state
+from dsmsim.training.trained import model_groups
 
 # what results say they were made by
 METHODS = {"trajectories": "dsm", "gaussian": "gaussian_sampling"}
@@ -243,8 +243,8 @@ def _write(
     }
     if evaluation.positions is not None:
         results["trajectories"] = _trajectories(config, state, evaluation.positions)
-    _add_model(state, results, attributes)
-    write_results(run.results, results, attributes)
+    model, about_model = model_groups(state.fields)
+    write_results(run.results, results | model, attributes | about_model)
 
 
 def _history(run: RunDirectory, state: TrainState) -> dict[str, np.ndarray]:
@@ -265,19 +265,3 @@ def _trajectories(config: Config, state: TrainState, positions: np.ndarray) -> d
         "axis": np.arange(system.dimensions),
         "position": positions.reshape(count, paths, system.particles, system.dimensions),
     }
-
-
-def _add_model(state: TrainState, results: dict[str, dict[str, Any]], attributes: dict[str, Any]) -> None:
-    """Parameters as model/NETWORK; tensor-train layers say their format, modes and ranks."""
-    for name, network in state.fields.networks().items():
-        results[f"model/{name}"] = {
-            key.replace(".", "/"): value.detach().cpu().numpy() for key, value in network.named_parameters()
-        }
-        facts: dict[str, Any] = {"parameters": sum(p.numel() for p in network.parameters())}
-        for path, module in network.named_modules():
-            if isinstance(module, TTLinear):
-                facts["format"] = "tt"
-                facts[f"{path}.ranks"] = list(module.ranks)
-                facts[f"{path}.modes_out"] = list(module.modes_out)
-                facts[f"{path}.modes_in"] = list(module.modes_in)
-        attributes[f"model/{name}"] = facts

@@ -26,6 +26,7 @@ from torch import Tensor
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError
 from dsmsim.measure import Check, CompanionLaw, EnsembleSums, density_edges
+from dsmsim.networks import standing_still
 from dsmsim.parallel import World, blocks_of_rank
 from dsmsim.sampler import Process, Remembering, between, evaluation_grid, trajectories
 from dsmsim.system import center_of_mass, closed_form
@@ -188,7 +189,7 @@ def evaluate(
     Raises:
         DivergedError: a trajectory left for infinity.
     """
-    with state.fields.standing_still():
+    with standing_still(state.fields):
         return _evaluate(config, state, world, progress)
 
 

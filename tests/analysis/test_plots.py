@@ -71,6 +71,20 @@ def test_all_figures_of_a_sampled_run(tmp_path: Path) -> None:
         assert content(path).shape[:2] == (round(150 * height), round(150 * width))
 
 
+@pytest.mark.parametrize("bonds", [2, 15])
+def test_ranks_of_tensor_layers(bonds: int, tmp_path: Path) -> None:
+    epoch = np.arange(0, 100, 10)
+    group = training() | {
+        "bond": np.array([f"u.{k}:1" for k in range(bonds)]),
+        "rank": 16 - (epoch[:, None] // 20 + np.arange(bonds)) % 8,
+        "bond_entropy": np.exp(-epoch[:, None] / 30.0) + 0.05 * np.arange(bonds),
+    }
+    write_results(tmp_path / "results.h5", {"training": group})
+    written = plot_run(tmp_path / "results.h5")
+    assert [path.name for path in written] == ["training.png", "ranks.png"]
+    assert content(written[1]).shape[:2] == (780, 975)
+
+
 def test_without_any_reference(tmp_path: Path) -> None:
     system = {
         "particles": 2,

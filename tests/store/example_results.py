@@ -11,7 +11,7 @@ from dsmsim.store.schema import CATALOGUE, Variable
 
 SIZES = {"time": 5, "particle": 2, "particle_prime": 2, "axis": 3, "trial": 4, "x": 8, "y": 7, "z": 6}
 SIZES |= {"epoch": 9, "check": 2, "trajectory": 10, "x_prime": 8, "orbital": 3, "p": 11, "configuration": 4}
-SIZES |= {"step": 6, "parameter": 2}
+SIZES |= {"step": 6, "parameter": 2, "bond": 2}
 
 
 def array_for(name: str, entry: Variable, rng: np.random.Generator) -> NDArray[Any]:

@@ -9,7 +9,7 @@ round; a ratio is the median over the rounds of (variant / dense in the same rou
 quartiles. Forward and backward, with respect to input and parameters, unless `--forward` is given.
 
 `strategies`: rebuild, the best sequential plan and what "auto" picks; then the largest of auto / the better
-of the two, auto / dense, and auto / the better one where both differ. A sequential variant that the plan
+of the two, which is noise where it is the same one, and of auto / dense. A sequential variant that the plan
 expects to take over `--slowest` times the dense one is not run.
 
 `peers`: the same matrix by other libraries, where they can be imported: tensorly-torch (`FactorizedLinear`,

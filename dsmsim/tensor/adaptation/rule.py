@@ -52,10 +52,6 @@ class RankRule:
         """Whether ranks are adapted after step number `step` (from 1 on) of `steps`."""
         return step % self.every == 0 and step <= self.until * steps
 
-    def last(self, step: int, steps: int) -> bool:
-        """Whether no adaptation follows the one after step number `step`."""
-        return not self.due(step + self.every, steps)
-
 
 class RankAdapter(ABC):
     """Adapts the ranks of all TT and TR layers of a module; parameters of other layers are left alone.
@@ -63,7 +59,7 @@ class RankAdapter(ABC):
     The order of a training step: gradients (reduced over all ranks), `observe`, the optimiser, `adapt`.
 
     Attributes:
-        start: ranks to begin with: the most that are affordable, or the least (1).
+        start: ranks to begin with: the most that can be paid for, or few.
         layers: the layers by dotted name.
     """
 

@@ -6,7 +6,8 @@ them in a tensor train. With p_a = s_a^2 / sum_b s_b^2 its entropy is
     S_k = -sum_a p_a ln p_a    (nats; 0 for a product, ln r_k for a flat spectrum)
 
 the von Neumann entropy of an operator's cut (Schollwoeck, Ann. Phys. 326, 96, 2011). A ring is cut at two
-bonds at once, k and the closing one, and has up to r_0 r_k values there: it is read as a train of these ranks.
+bonds at once, k and the closing one, and has up to r_0 r_k values there: it is read as a train of these
+ranks. (`canonical.bond_singular_values` has spectra of single bonds of a ring, which are another thing.)
 """
 
 from __future__ import annotations
