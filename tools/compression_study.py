@@ -43,6 +43,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from exact_bosons import errors_of  # noqa: E402
 
 SAMPLES = 4096
+FIT_BATCHES = 8  # of training points, to which layers are fitted; distances are measured on another one
 PENALTY = 10.0  # singular values lose this many times their mean in the course of the training with low bonds
 WORDS = {2: "two", 5: "five"}
 
@@ -244,9 +245,11 @@ def study(name: str, ratios: list[int], keep: Path) -> None:
     dense = kept(keep / f"{case.kind}{case.particles}.pt", config, lambda: trained(config, fresh(config)))
     state = state_of(config, dense)
     blocks = list(range(block_count(config)))
-    batches = [training_points(config, state.system, state.initial, dense, 10**6 + k, blocks) for k in (0, 1)]
-    x, t = batches[0].x, batches[0].t
-    held = batches[1]
+    held, *batches = [
+        training_points(config, state.system, state.initial, dense, 10**6 + k, blocks)
+        for k in range(1 + FIT_BATCHES)
+    ]
+    x, t = torch.cat([batch.x for batch in batches]), torch.cat([batch.t for batch in batches])
     true = [field.detach() for field in dense(held.x, held.t)]
 
     def distance(fields: Fields) -> list[object]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DENSE = "dense"
 DEFAULT_TOLERANCE = 0.01
-FIT_POINTS = 4096  # at least, on trajectories of the trained process
+FIT_POINTS = 16384  # at least, on trajectories; too few, and a fit is good at them alone
 # errors against references in the order shown, of those that there are
 SHOWN = ("E_v", "variance_error_mean", "density_l1_mean", "density_l1_max", "E_u", "E_v_field")
 
