@@ -4,7 +4,7 @@
 
 Trains dense networks on interacting bosons (from inputs/, kept in --keep for the next call), compresses their
 hidden layers by each method to 1/2, 1/4, 1/8 of their weights, evaluates, trains on for a while, and
-evaluates again. About 20 minutes of one core for mlp-2, 50 for mlp-5, 15 for potential-2.
+evaluates again. About 15 minutes of one core for mlp-2, 50 for mlp-5, 15 for potential-2.
 
 Columns: numbers in the whole network; relative L2 distance of u and v to those of the dense network, along
 its trajectories; largest relative error of Var x_1 and largest L1 error of the one-body density over time

@@ -50,7 +50,6 @@ def load_digits_task(seed: int) -> DigitsTask:
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     test, train = order[:TEST_IMAGES], order[TEST_IMAGES:]
     x = x - x[train].mean(dim=0)
-    x = x - x[train].mean(dim=0)
     return DigitsTask(x[train], y[train], x[test], y[test])
 
 

@@ -38,13 +38,13 @@ Job = dict[str, Any]
 def networks(family: str, case: str) -> Iterator[tuple[str, Job]]:
     """Name and changed tables of every network of a family."""
     if family == "potential":
-        for width in (12, 14, 16, 19, 20, 36):
+        for width in (12, 14, 16, 19, 36):
             yield f"dense {width}", {"network": {"width": width}}
         for form, ranks in {"tt": (1, 2, 4), "tr": (1, 2), "lowrank": (1, 2, 4)}.items():
             for rank in ranks:
-                tensor = {"format": form, "rank": rank, "modes_out": [6, 6], "modes_in": [6, 6]}
+                tensor: Job = {"format": form, "rank": rank}
                 yield f"{form} {rank} of 36", {"network": {"width": 36, "tensor": tensor}}
-        for rank in (2, 4, 6):
+        for rank in (2, 4):
             ring = {"kind": "functional_tt", "bond_rank": rank}
             yield f"functional {rank}", {"network": ring}
     elif family == "velocity":
@@ -52,7 +52,7 @@ def networks(family: str, case: str) -> Iterator[tuple[str, Job]]:
             yield f"dense {width}", {"network": {"kind": "mlp", "width": width}}
         for form, ranks in {"tt": (1, 2, 4), "tr": (1, 2), "lowrank": (1, 2, 4)}.items():
             for rank in ranks:
-                tensor = {"format": form, "rank": rank, "modes_out": [8, 8], "modes_in": [8, 8]}
+                tensor = {"format": form, "rank": rank}
                 yield f"{form} {rank} of 64", {"network": {"kind": "mlp", "width": 64, "tensor": tensor}}
     else:
         for rank in (2, 4, 6):

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 DENSE = "dense"
 DEFAULT_TOLERANCE = 0.01
-FIT_POINTS = 16384  # at least, on trajectories; too few, and a fit is good at them alone
+# batches of points like those of the training; fitted to too few, layers are good at them alone
+FITTED, MEASURED = range(1, 17), range(17, 19)
 # errors against references in the order shown, of those that there are
 SHOWN = ("E_v", "variance_error_mean", "density_l1_mean", "density_l1_max", "E_u", "E_v_field")
 
@@ -180,7 +181,7 @@ def _prepared(
     changed, made = densified(config, fields)
     layers: list[LayerReport] = []
     if want.recipe is not None:
-        points = _points(changed, made)
+        points = _points(changed, made, FITTED)
         changed, made, layers = compressed(changed, made, *points, want.recipe)
     if want.finetune:
         changed = finetuned(changed, want.finetune)
@@ -203,16 +204,16 @@ def _prepared(
     return changed, layers, text
 
 
-def _points(config: Config, fields: Fields) -> tuple[Tensor, Tensor]:
-    """x (P, n), t (P, 1) on trajectories of the trained process, of epochs beyond its training."""
+def _points(config: Config, fields: Fields, epochs: range) -> tuple[Tensor, Tensor]:
+    """x (P, n), t (P, 1) on trajectories of the trained process: of these epochs after its training."""
     import torch
 
     from dsmsim.system import build_initial, build_system
     from dsmsim.training.batch import block_count, training_points
 
     system, initial, blocks = build_system(config), build_initial(config), list(range(block_count(config)))
-    epochs = range(config.train.epochs, config.train.epochs + -(-FIT_POINTS // config.train.points))
-    batches = [training_points(config, system, initial, fields, epoch, blocks) for epoch in epochs]
+    first = config.train.epochs
+    batches = [training_points(config, system, initial, fields, first + epoch, blocks) for epoch in epochs]
     return torch.cat([batch.x for batch in batches]), torch.cat([batch.t for batch in batches])
 
 
@@ -232,7 +233,7 @@ class _Measure:
     def __init__(self, world: World, config: Config, fields: Fields, old: RunDirectory) -> None:
         self.world, self.config, self.old = world, config, old
         self.fields = fields.to(world.device)
-        self.x, self.t = (values.to(world.device) for values in _points(config, fields))
+        self.x, self.t = (values.to(world.device) for values in _points(config, fields, MEASURED))
 
     def stage(self, name: str, config: Config, fields: Fields, stored: StoredResults) -> Stage:
         """Everything about one stage."""

@@ -29,6 +29,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from dsmsim.tensor.arithmetic import balanced
 from dsmsim.tensor.layer import TensorLinear
 
 NULL = 1e-12  # eigenvalues of C below this share of the largest are rounding
@@ -144,8 +145,7 @@ def fit_cores(
         errors.append(min(error, errors[-1]))  # both the same within rounding at the end
         if error > (1.0 - SETTLED) * errors[-2]:
             break
-    _balance(found)
-    return [core.to(weight) for core in found], errors
+    return [core.to(weight) for core in balanced(found)], errors
 
 
 def fit_layer(layer: TensorLinear, weight: Tensor, moment: Tensor, steps: int = 200) -> float:
@@ -296,12 +296,3 @@ def _distance(cores: Sequence[Tensor], root: Tensor, target: Tensor) -> float:
     full = torch.einsum("boea,apib->opei", env, last)
     full = full.flatten(2).flatten(0, 1)
     return float((full @ root.flatten(0, -2) - target.flatten(0, -2)).norm())
-
-
-def _balance(cores: list[Tensor]) -> None:
-    """Give all cores the same root mean square; the product stays."""
-    sizes = [float(core.square().mean().sqrt()) for core in cores]
-    if min(sizes) > 0.0:
-        common = math.exp(sum(map(math.log, sizes)) / len(sizes))
-        for core, size in zip(cores, sizes, strict=True):
-            core.mul_(common / size)

@@ -13,7 +13,8 @@ with f = 3 if a backward pass follows, else 1. A step of `work.steps` costs
 and making W costs f (its multiply-adds + COPY O I + CALL for each of the d - 1 products). The constants were
 measured with torch 2.13 on one core of an x86 processor with AVX-512: single steps of 4 .. 256 rows and
 columns, then whole layers of width 128 .. 1024 (`tools/bench/tensor_layers.py`), whose times they give to
-about 15 %. For other devices they are a guess; rows are taken in chunks on processors only.
+about 15 % at 256 to 4,096 rows, and too low (down to 0.6) at 16,384. For other devices they are a guess;
+rows are taken in chunks on processors only.
 
 Shapes: O outputs, I inputs; n, p, q, s as in `work`.
 """
