@@ -53,15 +53,12 @@ def tensor_linear(
     """
     if format not in LAYERS:
         raise ValueError(f"format {format!r} must be one of {', '.join(FORMATS)}")
-    if blocks != 1 and format != "blockterm":
-        raise ValueError(f"blocks = {blocks}: only blockterm has blocks, not {format!r}")
     shape: dict[str, object] = {"rank": rank}
-    if format == "blockterm":
-        shape["blocks"] = blocks
     if format != "lowrank":
         shape["modes_in"], shape["modes_out"] = _modes(in_features, out_features, modes_in, modes_out)
-    elif modes_in is not None or modes_out is not None:
-        raise ValueError("format 'lowrank' has no modes")
+        shape["blocks"] = blocks
+    elif modes_in is not None or modes_out is not None or blocks != 1:
+        raise ValueError("format 'lowrank' has no modes and no blocks")
     rest = {
         "bias": bias,
         "strategy": strategy,

@@ -15,46 +15,23 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dsmsim.tensor.layer import TensorLinear
-from dsmsim.tensor_shapes import check_modes, core_shapes
-from dsmsim.tensor_shapes.strategy import Choice
+from dsmsim.tensor.modal_linear import ModalLinear
 
 
-class CPLinear(TensorLinear):
+class CPLinear(ModalLinear):
     """y = x W^T + b with W in canonical polyadic form; cores F_1 .. F_d.
 
     Args:
         in_features, out_features: sizes of the dense matrix, products of the modes.
         modes_in, modes_out: factorisations of those sizes, of equal length d >= 2.
         rank: r, the number of terms.
-        bias, strategy, permute_in, permute_out: see `TensorLinear`.
+        bias, strategy, permute_in, permute_out: see `ModalLinear`.
 
     Raises:
         ValueError: if the modes do not multiply to the sizes, or the rank is not positive.
     """
 
     format: ClassVar[str] = "cp"
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        modes_in: Sequence[int],
-        modes_out: Sequence[int],
-        rank: int,
-        bias: bool = True,
-        strategy: Choice = "auto",
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-        permute_in: Sequence[int] | Tensor | None = None,
-        permute_out: Sequence[int] | Tensor | None = None,
-    ) -> None:
-        check_modes(out_features, in_features, modes_out, modes_in)
-        shapes = core_shapes(self.format, modes_out, modes_in, rank)
-        super().__init__(
-            in_features, out_features, shapes, bias, strategy, device, dtype, permute_in, permute_out
-        )
-        self.modes_in, self.modes_out = tuple(modes_in), tuple(modes_out)
 
     @staticmethod
     def ranks_of(cores: Sequence[Tensor]) -> tuple[int, ...]:

@@ -12,16 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from dsmsim.tensor.chain import merged
-from dsmsim.tensor.layer import TensorLinear
-from dsmsim.tensor_shapes import Rank, check_modes, core_shapes
-from dsmsim.tensor_shapes.strategy import Choice
+from dsmsim.tensor.modal_linear import ModalLinear
 
 
-class TTLinear(TensorLinear):
+class TTLinear(ModalLinear):
     """y = x W^T + b with W a TT matrix; in the constructor's order a twin of `torch.nn.Linear`.
 
     Args:
@@ -29,34 +26,13 @@ class TTLinear(TensorLinear):
         modes_in, modes_out: factorisations of those sizes, of equal length d >= 2.
         rank: bond rank; bonds that cannot have so many are cut to what they can have. A sequence of all
             ranks r_0 .. r_d, or of the inner ones, is taken as it is.
-        bias, strategy, permute_in, permute_out: see `TensorLinear`.
+        bias, strategy, permute_in, permute_out: see `ModalLinear`.
 
     Raises:
         ValueError: if the modes do not multiply to the sizes, or the ranks do not fit.
     """
 
     format: ClassVar[str] = "tt"
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        modes_in: Sequence[int],
-        modes_out: Sequence[int],
-        rank: Rank,
-        bias: bool = True,
-        strategy: Choice = "auto",
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-        permute_in: Sequence[int] | Tensor | None = None,
-        permute_out: Sequence[int] | Tensor | None = None,
-    ) -> None:
-        check_modes(out_features, in_features, modes_out, modes_in)
-        shapes = core_shapes(self.format, modes_out, modes_in, rank)
-        super().__init__(
-            in_features, out_features, shapes, bias, strategy, device, dtype, permute_in, permute_out
-        )
-        self.modes_in, self.modes_out = tuple(modes_in), tuple(modes_out)
 
     @staticmethod
     def ranks_of(cores: Sequence[Tensor]) -> tuple[int, ...]:

@@ -20,12 +20,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dsmsim.tensor.layer import TensorLinear
-from dsmsim.tensor_shapes import Rank, check_modes, core_shapes
-from dsmsim.tensor_shapes.strategy import Choice
+from dsmsim.tensor.modal_linear import ModalLinear
 
 
-class BlockTermLinear(TensorLinear):
+class BlockTermLinear(ModalLinear):
     """y = x W^T + b with W a sum of Tucker terms.
 
     Args:
@@ -33,35 +31,13 @@ class BlockTermLinear(TensorLinear):
         modes_in, modes_out: factorisations of those sizes, of equal length d >= 2.
         rank: r_k of all axes of the cores C, cut to o_k i_k; a sequence r_1 .. r_d is taken as it is.
         blocks: number of terms.
-        bias, strategy, permute_in, permute_out: see `TensorLinear`.
+        bias, strategy, permute_in, permute_out: see `ModalLinear`.
 
     Raises:
         ValueError: if the modes do not multiply to the sizes, or ranks or blocks are not positive.
     """
 
     format: ClassVar[str] = "blockterm"
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        modes_in: Sequence[int],
-        modes_out: Sequence[int],
-        rank: Rank,
-        blocks: int = 1,
-        bias: bool = True,
-        strategy: Choice = "auto",
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-        permute_in: Sequence[int] | Tensor | None = None,
-        permute_out: Sequence[int] | Tensor | None = None,
-    ) -> None:
-        check_modes(out_features, in_features, modes_out, modes_in)
-        shapes = core_shapes(self.format, modes_out, modes_in, rank, blocks)
-        super().__init__(
-            in_features, out_features, shapes, bias, strategy, device, dtype, permute_in, permute_out
-        )
-        self.modes_in, self.modes_out = tuple(modes_in), tuple(modes_out)
 
     @staticmethod
     def ranks_of(cores: Sequence[Tensor]) -> tuple[int, ...]:
@@ -100,35 +76,6 @@ class TuckerLinear(BlockTermLinear):
     """y = x W^T + b with W one Tucker term; arguments as there, without `blocks`."""
 
     format: ClassVar[str] = "tucker"
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        modes_in: Sequence[int],
-        modes_out: Sequence[int],
-        rank: Rank,
-        bias: bool = True,
-        strategy: Choice = "auto",
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-        permute_in: Sequence[int] | Tensor | None = None,
-        permute_out: Sequence[int] | Tensor | None = None,
-    ) -> None:
-        super().__init__(
-            in_features,
-            out_features,
-            modes_in,
-            modes_out,
-            rank,
-            1,
-            bias,
-            strategy,
-            device,
-            dtype,
-            permute_in,
-            permute_out,
-        )
 
     @staticmethod
     def grouped(cores: Sequence[Tensor], grouping: Sequence[int]) -> list[Tensor]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ranks import run_ranks
 from tiny import tiny_input
@@ -15,6 +17,7 @@ from dsmsim.networks import PotentialFields
 from dsmsim.parallel import StopRequest, World, blocks_of_rank
 from dsmsim.residuals import LossFunction, residual_loss
 from dsmsim.residuals.madelung import madelung_loss
+from dsmsim.store import Checkpoint, load_checkpoint, save_checkpoint
 from dsmsim.training.batch import block_count, slice_count, training_points
 from dsmsim.training.causal import causal_weights
 from dsmsim.training.engines import by_autograd
@@ -79,3 +82,19 @@ def trained_on(size: int, config: Config) -> list[TrainState]:
 
     run_ranks(size, work)
     return states
+
+
+def stored(state: TrainState, config: Config, directory: Path) -> Checkpoint:
+    """The state written to a file and read back."""
+    attributes = {"physics_hash": config.physics_hash(), "optimizer": config.train.optimizer}
+    save_checkpoint(directory, state.epoch, state.arrays(), attributes, keep=1)
+    return load_checkpoint(directory)
+
+
+def assert_identical(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
+    """The same arrays, bit by bit."""
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert value.dtype == right[name].dtype, name
+        assert value.shape == right[name].shape, name
+        assert value.tobytes() == right[name].tobytes(), name

@@ -12,13 +12,24 @@ import numpy as np
 import pytest
 import tomli_w
 import torch
-from cases import GAUSS_NEWTON, LBFGS, POTENTIAL, SILENT, config_of, flat, objective, trained_on
+from cases import (
+    GAUSS_NEWTON,
+    LBFGS,
+    POTENTIAL,
+    SILENT,
+    assert_identical,
+    config_of,
+    flat,
+    objective,
+    stored,
+    trained_on,
+)
 from tiny import tiny_input
 
 from dsmsim.config import Config, parse_config
 from dsmsim.networks import standing_still
 from dsmsim.parallel import StopRequest, World
-from dsmsim.store import Checkpoint, load_checkpoint, read_results, save_checkpoint, write_results
+from dsmsim.store import Checkpoint, read_results, write_results
 from dsmsim.tensor import TensorLinear
 from dsmsim.tensor_shapes import FORMATS
 from dsmsim.training.batch import training_points
@@ -49,19 +60,6 @@ CASES = {
     "gauss_newton potential": GAUSS_NEWTON | POTENTIAL | AUTO,
 }
 EVERY = pytest.mark.parametrize("changes", CASES.values(), ids=CASES.keys())
-
-
-def stored(state: TrainState, config: Config, directory: Path) -> Checkpoint:
-    attributes = {"physics_hash": config.physics_hash(), "optimizer": config.train.optimizer}
-    save_checkpoint(directory, state.epoch, state.arrays(), attributes, keep=1)
-    return load_checkpoint(directory)
-
-
-def assert_identical(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
-    assert left.keys() == right.keys()
-    for name, value in left.items():
-        assert value.shape == right[name].shape, name
-        assert value.tobytes() == right[name].tobytes(), name
 
 
 @EVERY

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import GAUSS_NEWTON, LBFGS, POTENTIAL, SILENT, TT, config_of
+from cases import GAUSS_NEWTON, LBFGS, POTENTIAL, SILENT, TT, assert_identical, config_of, stored
 
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError, StoreError
 from dsmsim.parallel import StopRequest, World
-from dsmsim.store import Checkpoint, load_checkpoint, save_checkpoint
+from dsmsim.store import Checkpoint
 from dsmsim.training.build import build_optimizer
 from dsmsim.training.loop import Hooks, train
 from dsmsim.training.reuse import BatchSource
@@ -45,21 +45,6 @@ def trained(config: Config) -> TrainState:
     state = new_state(config, World())
     train(config, state, World(), StopRequest(), SILENT)
     return state
-
-
-def stored(state: TrainState, config: Config, directory: Path) -> Checkpoint:
-    """The state written to a file and read back."""
-    attributes = {"physics_hash": config.physics_hash(), "optimizer": config.train.optimizer}
-    save_checkpoint(directory, state.epoch, state.arrays(), attributes, keep=1)
-    return load_checkpoint(directory)
-
-
-def assert_identical(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
-    assert left.keys() == right.keys()
-    for name, value in left.items():
-        assert value.dtype == right[name].dtype, name
-        assert value.shape == right[name].shape, name
-        assert value.tobytes() == right[name].tobytes(), name
 
 
 @MOMENTS
