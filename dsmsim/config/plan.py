@@ -148,6 +148,9 @@ def _warnings(config: Config, network: NetworkCosts, share: Share) -> tuple[str,
         warnings.append(
             f"the load is uneven: {blocks} blocks (train.trajectories / train.block) over {ranks} ranks"
         )
-    if config.network.tensor is not None and network.parameters() >= network.parameters(dense=True):
+    tensor = config.network.tensor
+    # ranks that are found may begin too large
+    fixed = tensor is not None and not tensor.adaptive
+    if fixed and network.parameters() >= network.parameters(dense=True):
         warnings.append("the decomposed layers have no fewer parameters than dense ones; use a smaller rank")
     return tuple(warnings)
