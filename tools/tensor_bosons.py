@@ -161,6 +161,7 @@ def main() -> None:
     families = ("potential", "velocity", "functional")
     parser.add_argument("--family", choices=families, action="append")
     parser.add_argument("--case", choices=tuple(CASES), action="append")
+    parser.add_argument("--network", action="append", help="names of the table; absent: all")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--out", type=Path, default=Path("runs/tensor_bosons.jsonl"))
@@ -181,7 +182,7 @@ def _missing(family: str, case: str, args: argparse.Namespace, done: list[Job]) 
         {"family": family, "case": case, "name": name, "changes": changes, "seed": seed}
         for seed in range(1, args.seeds + 1)
         for name, changes in networks(family, case)
-        if (family, case, name, seed) not in known
+        if (family, case, name, seed) not in known and name in (args.network or [name])
     ]
     if not jobs:
         return []
