@@ -343,7 +343,9 @@ def _report(console: Any, directory: Path, out: Path, layers: list[LayerReport],
     for name in stages[0].errors:
         for metric in SHOWN:
             if metric in stages[0].errors[name]:
-                cells = (f"{float(stage.errors[name].get(metric, float('nan'))):.3g}" for stage in stages)
+                measured = (stage.errors[name].get(metric) for stage in stages)
+                # fields are compared with a reference at the ends only
+                cells = ("-" if value is None else f"{float(value):.3g}" for value in measured)
                 table.add_row(f"{metric} ({escape(name)})", *cells)
     console.print(table)
     if stages[-1].numbers >= stages[0].numbers and layers:
