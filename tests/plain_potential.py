@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dsmsim.networks import PotentialFields
 from dsmsim.networks.functional_tt import FunctionalTT
 from dsmsim.networks.pair_potential import PairPotential
-from dsmsim.networks.potential import PotentialJet
+from dsmsim.networks.potential import Potential, PotentialJet
 
 
 def plain_value(net: PairPotential, y: Tensor, clock: Tensor) -> Tensor:
@@ -81,6 +81,29 @@ def mixed(jet: PotentialJet) -> Tensor:
     for part in jet:
         total = total + (torch.rand(part.shape, generator=generator, dtype=part.dtype) * part.square()).sum()
     return total
+
+
+def assert_jets_equal(
+    net: Potential, value: Callable[[Tensor, Tensor], Tensor], y: Tensor, clock: Tensor
+) -> None:
+    """Value and derivatives of a network are those of a function of one configuration."""
+    found, expected = net.jet(y, clock), derivatives_of(value, y, clock)
+    for name in PotentialJet._fields:
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(net(y, clock), expected.value, rtol=1e-12, atol=1e-13)
+
+
+def assert_gradients_equal(
+    net: Potential, value: Callable[[Tensor, Tensor], Tensor], y: Tensor, clock: Tensor
+) -> None:
+    """The same for the gradients in the weights of something made of all derivatives."""
+    parameters = list(net.parameters())
+    found, expected = (
+        torch.autograd.grad(mixed(jet), parameters)
+        for jet in (net.jet(y, clock), derivatives_of(value, y, clock))
+    )
+    for (name, _), a, b in zip(net.named_parameters(), found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11, msg=name)
 
 
 def _pair(net: PairPotential, a: Tensor, b: Tensor, clock: Tensor) -> Tensor:

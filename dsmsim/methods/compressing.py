@@ -172,9 +172,10 @@ def _prepared(
 ) -> tuple[Config, list[LayerReport], str]:
     """Make the new directory with its first checkpoint; its input, the layers, and the text of the input."""
     from dsmsim.parallel import World
-    from dsmsim.store import RunDirectory, save_checkpoint
+    from dsmsim.store import RunDirectory
     from dsmsim.training.compress import compressed, densified, finetuned
-    from dsmsim.training.state import new_state
+    from dsmsim.training.dsm import new_directory
+    from dsmsim.training.state import new_state, save_state
 
     if not want.overwrite:
         RunDirectory.create(want.out)  # a run that is there is refused before the work, and removed after it
@@ -188,19 +189,10 @@ def _prepared(
     state = new_state(changed, World())
     state.fields.load_state_dict(made.state_dict())
     state.epoch = 0 if want.finetune else changed.train.epochs
-    run = RunDirectory.create(want.out, want.overwrite)
     command = shlex.join(["dsmsim", *sys.argv[1:]])
     text = f"# {directory} with other hidden layers:\n#     {command}\n\n" + tomli_w.dumps(changed.to_dict())
-    run.write_text(run.input, text)
-    run.write_text(run.resolved, tomli_w.dumps(changed.to_dict()))
-    attributes = {
-        "physics_hash": changed.physics_hash(),
-        "seed": changed.seed,
-        "optimizer": changed.train.optimizer,
-        "seconds": 0.0,
-        "cpu_seconds": 0.0,
-    }
-    save_checkpoint(run.checkpoints, state.epoch, state.arrays(), attributes, changed.output.keep)
+    run = new_directory(changed, want.out, text, want.overwrite)
+    save_state(changed, state, run.checkpoints, cpu_seconds=0.0)
     return changed, layers, text
 
 
@@ -248,32 +240,26 @@ class _Measure:
         self, config: Config, state: TrainState, progress: Callable[[int, int], None]
     ) -> StoredResults:
         """Observables of networks that no file holds yet."""
-        from dsmsim.measure import checks_group
         from dsmsim.store import StoredResults
         from dsmsim.training.evaluate import evaluate
 
         found = evaluate(config, state, self.world, progress)
-        groups: dict[str, Any] = {
-            "observables": found.sums.observables(),
-            "density": found.sums.density(),
-            "checks": checks_group(found.checks),
-        }
-        return StoredResults(groups, {"observables": found.sums.field_errors()})
+        return StoredResults(found.groups(), {"observables": found.sums.field_errors()})
 
     def _loss(self, config: Config, fields: Fields) -> float:
         """On one batch of the process of these fields that no training has seen."""
         import torch
 
         from dsmsim.parallel import blocks_of_rank
+        from dsmsim.system import build_initial, build_system
         from dsmsim.training.batch import block_count, slice_count, training_points
         from dsmsim.training.engines import gradient_function
-        from dsmsim.training.state import new_state
         from dsmsim.training.step import Objective
 
-        state = new_state(config, self.world)
+        system, initial = build_system(config), build_initial(config)
         blocks = list(blocks_of_rank(block_count(config), self.world.rank, self.world.size))
-        batch = training_points(config, state.system, state.initial, fields, self.config.train.epochs, blocks)
-        gradient = gradient_function(config, fields, state.system)
+        batch = training_points(config, system, initial, fields, self.config.train.epochs, blocks)
+        gradient = gradient_function(config, fields, system)
         weights = torch.ones(slice_count(config), dtype=batch.x.dtype, device=batch.x.device)
         loss = Objective(config.train, fields, gradient, batch, self.world, weights).loss_and_gradient().loss
         for parameter in fields.parameters():

@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dsmsim.tensor.arithmetic import balanced
+from dsmsim.tensor.arithmetic import balanced, full
 from dsmsim.tensor.layer import TensorLinear
 
 NULL = 1e-12  # eigenvalues of C below this share of the largest are rounding
@@ -128,16 +128,20 @@ def fit_cores(
     root = root_of_moment(moment)
     target = weight.double() @ root  # (O, q)
     size = max(float(target.norm()), torch.finfo(target.dtype).tiny)
-    root, target = root.reshape(*modes_in, -1), target.reshape(*modes_out, -1)
-    errors, further = [_distance(found, root, target) / size], 1.0
+
+    def distance(cores: Sequence[Tensor]) -> float:
+        return float((full(cores) @ root - target).norm()) / size
+
+    seen, wanted = root.reshape(*modes_in, -1), target.reshape(*modes_out, -1)
+    errors, further = [distance(found)], 1.0
     for _ in range(sweeps):
         before = list(found)
         for k, core in enumerate(found):
             if core[:, 0].numel() <= LARGEST_SYSTEM:
-                found[k] = _solved(found, k, root, target)
-        error = _distance(found, root, target) / size
+                found[k] = _solved(found, k, seen, wanted)
+        error = distance(found)
         beyond = [new + further * (new - old) for new, old in zip(found, before, strict=True)]
-        error_beyond = _distance(beyond, root, target) / size
+        error_beyond = distance(beyond)
         if error_beyond < error:
             found, error, further = beyond, error_beyond, further * FURTHER
         else:
@@ -288,11 +292,3 @@ def _solved(cores: Sequence[Tensor], k: int, root: Tensor, target: Tensor) -> Te
     factor = torch.linalg.cholesky(gram)
     solved = torch.cholesky_solve(pull + damping * now, factor)
     return solved.reshape(right, left, into, -1).permute(1, 3, 2, 0).contiguous()
-
-
-def _distance(cores: Sequence[Tensor], root: Tensor, target: Tensor) -> float:
-    """|(V - W) S|."""
-    env, last = _around(cores, len(cores) - 1), cores[-1]
-    full = torch.einsum("boea,apib->opei", env, last)
-    full = full.flatten(2).flatten(0, 1)
-    return float((full @ root.flatten(0, -2) - target.flatten(0, -2)).norm())

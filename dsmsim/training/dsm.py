@@ -16,7 +16,6 @@ import tomli_w
 
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError, StoreError
-from dsmsim.measure import checks_group
 from dsmsim.parallel import StopRequest, World, start
 from dsmsim.store import (
     JsonLines,
@@ -25,13 +24,12 @@ from dsmsim.store import (
     load_checkpoint,
     provenance,
     read_jsonlines,
-    save_checkpoint,
     write_results,
 )
 from dsmsim.training.evaluate import Evaluation, evaluate
 from dsmsim.training.loop import Hooks, train
 from dsmsim.training.ranks import bonds_of
-from dsmsim.training.state import TrainState, check_same_problem, new_state
+from dsmsim.training.state import TrainState, check_same_problem, new_state, save_state
 from dsmsim.training.trained import model_groups
 
 # what results say they were made by
@@ -121,7 +119,9 @@ def solve_in(
     """
     started = Stopwatch.start()
     with ExitStack() as stack:
-        run = world.on_root(lambda: _directory(config, out, input_text, overwrite, resume))
+        run = world.on_root(
+            lambda: RunDirectory.open(out) if resume else new_directory(config, out, input_text, overwrite)
+        )
         watcher = observer(world) if world.rank == 0 else Silent()
         state = new_state(config, world)
         if resume:
@@ -168,9 +168,12 @@ class _Costs:
         return self.earlier + self.world.total(self.started.cpu_seconds)
 
 
-def _directory(config: Config, out: Path, input_text: str, overwrite: bool, resume: bool) -> RunDirectory:
-    if resume:
-        return RunDirectory.open(out)
+def new_directory(config: Config, out: Path, input_text: str, overwrite: bool) -> RunDirectory:
+    """The directory of a new run with its input, as given and with every default.
+
+    Raises:
+        ConfigError, StoreError: it holds a run that may not be replaced, or cannot be written.
+    """
     run = RunDirectory.create(out, overwrite)
     run.write_text(run.input, input_text)
     run.write_text(run.resolved, tomli_w.dumps(config.to_dict()))
@@ -198,18 +201,8 @@ def _hooks(
     costs: _Costs,
 ) -> Hooks:
     def save() -> None:
-        attributes = {
-            "physics_hash": config.physics_hash(),
-            "seed": config.seed,
-            "optimizer": config.train.optimizer,
-            "seconds": state.seconds,
-            "cpu_seconds": costs.total(),
-        }
-        world.on_root(
-            lambda: save_checkpoint(
-                run.checkpoints, state.epoch, state.arrays(), attributes, config.output.keep
-            )
-        )
+        spent = costs.total()
+        world.on_root(lambda: save_state(config, state, run.checkpoints, spent))
 
     def record(entry: dict[str, Any]) -> None:
         if log is not None:
@@ -224,12 +217,7 @@ def _hooks(
 def _write(
     config: Config, state: TrainState, evaluation: Evaluation, run: RunDirectory, about: dict[str, Any]
 ) -> None:
-    results: dict[str, dict[str, Any]] = {
-        "observables": evaluation.sums.observables(),
-        "density": evaluation.sums.density(),
-        "training": _history(run, state),
-        "checks": checks_group(evaluation.checks),
-    }
+    results = evaluation.groups() | {"training": _history(run, state)}
     attributes: dict[str, dict[str, Any]] = {
         "provenance": about,
         "observables": {

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError
-from dsmsim.measure import Check, CompanionLaw, EnsembleSums, density_edges
+from dsmsim.measure import Check, CompanionLaw, EnsembleSums, checks_group, density_edges
 from dsmsim.networks import standing_still
 from dsmsim.parallel import World, blocks_of_rank
 from dsmsim.sampler import Process, Remembering, between, evaluation_grid, trajectories
@@ -56,6 +56,14 @@ class Evaluation:
     checks: list[Check]
     positions: Array | None
     facts: dict[str, Any]
+
+    def groups(self) -> dict[str, dict[str, Any]]:
+        """Groups of a results.h5: observables, density and checks."""
+        return {
+            "observables": self.sums.observables(),
+            "density": self.sums.density(),
+            "checks": checks_group(self.checks),
+        }
 
 
 class _Point(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from dsmsim.config import Config
 from dsmsim.errors import ConfigError, StoreError
 from dsmsim.networks import Fields, build_fields
 from dsmsim.parallel import World
-from dsmsim.store import Checkpoint
+from dsmsim.store import Checkpoint, save_checkpoint
 from dsmsim.system import InitialState, System, build_initial, build_system
 from dsmsim.training.build import build_optimizer
 from dsmsim.training.optimizers import Optimizer
@@ -139,6 +140,25 @@ def new_state(config: Config, world: World) -> TrainState:
 
 def _below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def save_state(config: Config, state: TrainState, directory: Path, cpu_seconds: float) -> None:
+    """Write a checkpoint of the state, which `check_same_problem` and `TrainState.load` understand.
+
+    Args:
+        cpu_seconds: spent so far, by all ranks together.
+
+    Raises:
+        StoreError: the file cannot be written; earlier checkpoints are all there.
+    """
+    attributes = {
+        "physics_hash": config.physics_hash(),
+        "seed": config.seed,
+        "optimizer": config.train.optimizer,
+        "seconds": state.seconds,
+        "cpu_seconds": cpu_seconds,
+    }
+    save_checkpoint(directory, state.epoch, state.arrays(), attributes, config.output.keep)
 
 
 def check_same_problem(config: Config, checkpoint: Checkpoint) -> None:

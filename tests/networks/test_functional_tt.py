@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
-from plain_potential import derivatives_of, mixed, plain_ring
+from plain_potential import assert_gradients_equal, assert_jets_equal, plain_ring
 from torch import Tensor
 
 from dsmsim.config import NetworkTable
 from dsmsim.networks.functional_tt import FunctionalTT
-from dsmsim.networks.potential import PotentialJet
 
 CASES = [(1, 1, 3, 1), (2, 1, 1, 1), (2, 1, 4, 2), (3, 2, 3, 1), (5, 1, 3, 1), (2, 3, 2, 1)]
 cases = pytest.mark.parametrize(("particles", "dimensions", "rank", "blocks"), CASES)
@@ -37,25 +37,13 @@ def test_jet_is_the_value_with_its_derivatives(
     particles: int, dimensions: int, rank: int, blocks: int
 ) -> None:
     net = network(particles, dimensions, rank, blocks)
-    y, clock = points(net)
-    expected = derivatives_of(lambda y, clock: plain_ring(net, y, clock), y, clock)
-    found = net.jet(y, clock)
-    for name in PotentialJet._fields:
-        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-11, atol=1e-12)
-    torch.testing.assert_close(net(y, clock), expected.value, rtol=1e-12, atol=1e-13)
+    assert_jets_equal(net, partial(plain_ring, net), *points(net))
 
 
 @cases
 def test_gradients_of_the_weights(particles: int, dimensions: int, rank: int, blocks: int) -> None:
     net = network(particles, dimensions, rank, blocks)
-    y, clock = points(net)
-    parameters = list(net.parameters())
-    found = torch.autograd.grad(mixed(net.jet(y, clock)), parameters)
-    expected = torch.autograd.grad(
-        mixed(derivatives_of(lambda y, clock: plain_ring(net, y, clock), y, clock)), parameters
-    )
-    for (name, _), a, b in zip(net.named_parameters(), found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11, msg=name)
+    assert_gradients_equal(net, partial(plain_ring, net), *points(net))
 
 
 @pytest.mark.parametrize(("particles", "rank"), [(2, 4), (3, 4), (3, 1)])

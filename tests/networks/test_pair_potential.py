@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
-from plain_potential import derivatives_of, mixed, plain_value
+from plain_potential import assert_gradients_equal, assert_jets_equal, plain_value
 from torch import Tensor
 
 from dsmsim.config import NetworkTable
 from dsmsim.networks.pair_potential import PairPotential
-from dsmsim.networks.potential import PotentialJet
 
 CASES = [
     (particles, dimensions, messages, blocks)
@@ -35,42 +34,18 @@ def points(net: PairPotential, count: int = 4) -> tuple[Tensor, Tensor]:
     return 2.0 * torch.randn(count, n, dtype=torch.float64), torch.rand(count, 1, dtype=torch.float64)
 
 
-def oracle(net: PairPotential, y: Tensor, clock: Tensor) -> PotentialJet:
-    """Derivatives of the plain network by torch.func."""
-
-    def value(y: Tensor, clock: Tensor) -> Tensor:
-        return plain_value(net, y, clock)
-
-    return derivatives_of(value, y, clock)
-
-
 @cases
 def test_jet_is_the_value_with_its_derivatives(
     particles: int, dimensions: int, messages: bool, blocks: int
 ) -> None:
     net = network(particles, dimensions, messages, blocks)
-    y, clock = points(net)
-    found, expected = net.jet(y, clock), oracle(net, y, clock)
-    for name in PotentialJet._fields:
-        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-11, atol=1e-12)
-    torch.testing.assert_close(net(y, clock), expected.value, rtol=1e-12, atol=1e-13)
+    assert_jets_equal(net, partial(plain_value, net), *points(net))
 
 
 @cases
 def test_gradients_of_the_weights(particles: int, dimensions: int, messages: bool, blocks: int) -> None:
     net = network(particles, dimensions, messages, blocks)
-    y, clock = points(net)
-
-    gradients: list[tuple[Tensor, ...]] = []
-    parameters = list(net.parameters())
-    evaluate: list[Callable[[], PotentialJet]] = [
-        lambda: net.jet(y, clock),
-        lambda: oracle(net, y, clock),
-    ]
-    for jet in evaluate:
-        gradients.append(torch.autograd.grad(mixed(jet()), parameters, allow_unused=True))
-    for (name, _), found, expected in zip(net.named_parameters(), *gradients, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11, msg=name)
+    assert_gradients_equal(net, partial(plain_value, net), *points(net))
 
 
 @pytest.mark.parametrize("messages", [True, False])
