@@ -10,11 +10,13 @@ BIN := $(VENV)/bin
 # two ranks on a laptop: one thread each, and no spinning while they wait for each other
 RANKS_ENV := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
-.PHONY: demo test lint clean help
+.PHONY: demo test kills fuzz lint clean help
 
 help:
 	@echo "make demo    two bosons on two MPI ranks: a table of errors, figures, results.h5"
 	@echo "make test    everything the project tests"
+	@echo "make kills   200 runs or ranks killed at random moments: every one must be resumed exactly"
+	@echo "make fuzz    thousands of random inputs: a plan or an error that names the key"
 	@echo "make lint    ruff and mypy only"
 	@echo "make clean   remove .venv and tool caches (never runs/)"
 
@@ -27,6 +29,13 @@ test: $(VENV)/.test lint
 	$(RANKS_ENV) pytest
 	$(RANKS_ENV) timeout 600 mpirun -n 2 python -m pytest -q -x --with-mpi tests/mpi
 	$(RANKS_ENV) timeout 600 mpirun -n 3 python -m pytest -q -x --with-mpi tests/mpi
+
+# more of what the tests do a little of: 200 kills at random moments; ten times as many random inputs
+kills: $(VENV)/.test
+	$(RANKS_ENV) DSMSIM_KILLS=200 pytest --timeout 3600 tests/faults/test_random_kills.py
+
+fuzz: $(VENV)/.test
+	$(RANKS_ENV) DSMSIM_FUZZ=10 pytest --timeout 3600 tests/config/test_fuzz.py tests/cli/test_cli_fuzz.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

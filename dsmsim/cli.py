@@ -43,19 +43,32 @@ def root(
 
 
 @app.command()
-def run(input_file: InputFile, out: OutPath = None, overwrite: Overwrite = False) -> None:
+def run(
+    input_file: InputFile,
+    out: OutPath = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with the run that is there, or start it; for batch jobs")
+    ] = False,
+) -> None:
     """Train, sample, measure, compare and draw. Start it plainly, or with mpirun, srun or torchrun."""
     from dsmsim.methods import runs
 
-    runs.run(input_file, out, overwrite)
+    runs.run(input_file, out, overwrite, resume)
 
 
 @app.command()
-def resume(directory: RunPath) -> None:
+def resume(
+    directory: RunPath,
+    input_file: Annotated[
+        Path | None,
+        typer.Option("--input", help="go on with this input; the physics must be the same [that of the run]"),
+    ] = None,
+) -> None:
     """Continue a run that was stopped, from its newest valid checkpoint, on any number of ranks."""
     from dsmsim.methods import runs
 
-    runs.resume(directory)
+    runs.resume(directory, input_file)
 
 
 @app.command()
@@ -72,6 +85,25 @@ def check(
     console = report_console()
     console.print(plan_table(plan, out or Path("runs") / input_file.stem))
     console.print(references_table(chosen.rows, chosen.notes))
+
+
+@app.command()
+def doctor(
+    input_file: Annotated[
+        Path | None,
+        typer.Argument(help="an input whose \\[run] and number of blocks count", metavar="[INPUT.toml]"),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write all that was found to this file", metavar="FILE")
+    ] = None,
+) -> None:
+    """Test what the launcher gave: ranks, devices, MPI, speeds, files; and train two steps against one rank.
+
+    Start it exactly as the run: plainly, or with mpirun, srun or torchrun. Exit code 5 if a check fails.
+    """
+    from dsmsim.methods.doctor import doctor as examine
+
+    examine(input_file, json_file)
 
 
 @app.command()
@@ -221,6 +253,80 @@ def plot(directory: RunPath) -> None:
 
     for file in plot_run(directory):
         typer.echo(f"figure    {file}")
+
+
+@app.command()
+def slurm(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="input file (TOML); several become a job array", metavar="INPUT.toml ..."),
+    ],
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="nodes")] = 1,
+    ntasks_per_node: Annotated[
+        int | None,
+        typer.Option("--ntasks-per-node", min=1, help="ranks on each node [one for each GPU, or 1]"),
+    ] = None,
+    gpus_per_node: Annotated[int, typer.Option("--gpus-per-node", min=0, help="GPUs on each node")] = 0,
+    cpus_per_task: Annotated[int, typer.Option("--cpus-per-task", min=1, help="cores of each rank")] = 1,
+    time: Annotated[str, typer.Option("--time", help="time limit, as Slurm writes it")] = "4:00:00",
+    partition: Annotated[str | None, typer.Option("--partition", help="partition")] = None,
+    account: Annotated[str | None, typer.Option("--account", help="account")] = None,
+    qos: Annotated[str | None, typer.Option("--qos", help="quality of service")] = None,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option("--sbatch", help="any other option of sbatch, such as --mem=16G; may be repeated"),
+    ] = None,
+    launcher: Annotated[str, typer.Option("--launcher", help="srun or mpirun")] = "srun",
+    chain: Annotated[
+        int, typer.Option("--chain", min=1, max=100, help="jobs, each to continue the one before it")
+    ] = 1,
+    requeue: Annotated[
+        bool, typer.Option("--requeue", help="stopped by its time limit, the job queues itself again")
+    ] = False,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", help="a job array of the input with these seeds: 1-8, or 1,2,5")
+    ] = None,
+    setup: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--setup", help="shell command for the script, such as 'module load x'; may be repeated"
+        ),
+    ] = None,
+    out: OutPath = None,
+    script: Annotated[
+        Path | None, typer.Option("--script", help="where the script goes [<input name>.sh]")
+    ] = None,
+    submit: Annotated[bool, typer.Option("--submit", help="give the script to Slurm")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a script that is there")] = False,
+) -> None:
+    """Write a batch script for Slurm that runs an input, or continues its run, and submit it if wanted."""
+    import shlex
+
+    from dsmsim import batch
+
+    request = batch.BatchRequest(
+        nodes=nodes,
+        ntasks_per_node=ntasks_per_node,
+        gpus_per_node=gpus_per_node,
+        cpus_per_task=cpus_per_task,
+        time=time,
+        partition=partition,
+        account=account,
+        qos=qos,
+        options=tuple(sbatch or ()),
+        launcher=launcher,
+        chain=chain,
+        requeue=requeue,
+        setup=tuple(setup or ()),
+    )
+    made = batch.prepare(inputs, request, seeds=seeds, out=out, script=script, overwrite=overwrite)
+    typer.echo(f"wrote {made.script}: {request.ranks} rank{'s' if request.ranks > 1 else ''} in each job")
+    if not submit:
+        typer.echo(f"submit it by: {shlex.join(batch.submission_command(made.script, chain))}")
+        return
+    jobs = batch.submit(made.script, chain)
+    typer.echo(f"submitted: {' '.join(jobs)}; results go to {', '.join(map(str, made.runs[:3]))}")
+    typer.echo(f"watch: squeue --me; stop: scancel {' '.join(jobs)}")
 
 
 def main() -> None:

@@ -1,17 +1,37 @@
 #!/usr/bin/env bash
-# Run an input, or resume a run, on the GPUs of one node: one rank per GPU.
-#   sbatch slurm/gpu.sh inputs/two_bosons.toml
+# An input, on one node: 4 ranks, a GPU each, started by srun;
+# a run that was stopped is continued when this is submitted again.
+#   sbatch slurm/gpu.sh INPUT.toml
+# docs/clusters.md explains what stands here.
 #SBATCH --job-name=dsmsim-gpu
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=4
 #SBATCH --gpus-per-node=4
 #SBATCH --cpus-per-task=4
-#SBATCH --time=04:00:00
-#SBATCH --signal=USR1@120
-#SBATCH --output=dsmsim-%j.log
+#SBATCH --time=4:00:00
+#SBATCH --signal=B:USR1@120
+#SBATCH --output=%x-%j.log
+#SBATCH --open-mode=append
 set -euo pipefail
-target=${1:?usage: sbatch slurm/gpu.sh INPUT.toml or RUN_DIRECTORY}
-[ -d .venv ] && export PATH="$PWD/.venv/bin:$PATH"
-export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
-if [ -d "$target" ]; then command=resume; else command=run; fi
-exec srun --kill-on-bad-exit=1 dsmsim "$command" "$target"
+
+input=${1:?usage: sbatch slurm/gpu.sh INPUT.toml}
+
+if [ -d .venv ]; then export PATH="$PWD/.venv/bin:$PATH"; fi
+export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1} OMP_WAIT_POLICY=passive
+
+srun --export=ALL --mpi=none --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \
+    dsmsim run "$input" --resume &
+child=$!
+
+# Slurm signals this shell, the launcher passes SIGUSR1 on to the ranks, and they save and stop.
+asked=''
+trap 'asked=yes interrupted=yes; kill -USR1 "$child" 2>/dev/null || true' USR1 TERM
+interrupted=yes
+while [ -n "$interrupted" ]; do
+    interrupted='' code=0
+    wait "$child" || code=$?
+done
+# A signal that comes before dsmsim listens, or after it has saved, ends it with another code.
+if [ -n "$asked" ] && [ "$code" != 0 ]; then code=75; fi
+
+exit "$code"

@@ -28,6 +28,7 @@ TABLE: dict[str, set[str]] = {
     "sampler": {"system", "networks", "errors"},
     "residuals": {"system", "networks", "errors"},
     "measure": {"system", "errors"},
+    "batch": {"config", "errors"},
     "parallel": {"errors"},
     "store": {"config", "errors"},
     "training": {

@@ -7,6 +7,7 @@ is asked for, and without pyplot, so that no window system and no global state i
 from __future__ import annotations
 
 import importlib.util
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from dsmsim.analysis.loading import RunToPlot, load_run
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError, StoreError
 from dsmsim.store import Results, RunDirectory
+from dsmsim.store.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,9 +97,11 @@ def save_figure(figure: Figure, path: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
+    image = io.BytesIO()
+    figure.savefig(image, dpi=DOTS_PER_INCH, format=path.suffix[1:] or "png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=DOTS_PER_INCH)
     except OSError as error:
         raise StoreError(f"cannot write the figure {path}: {error}") from error
+    write_atomically(path, image.getbuffer())
     return path

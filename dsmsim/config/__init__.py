@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsmsim.config.baseline_tables import BaselinesTable
+from dsmsim.config.changes import Change, changes_between
 from dsmsim.config.fields import CheckpointCadence, parse_cadence, parse_duration, per_axis
 from dsmsim.config.load import load_config, parse_config
 from dsmsim.config.memory import shown_size
@@ -24,6 +25,7 @@ from dsmsim.config.tensor_table import TensorTable
 
 __all__ = [
     "BaselinesTable",
+    "Change",
     "CheckpointCadence",
     "CompareTable",
     "Config",
@@ -37,6 +39,7 @@ __all__ = [
     "TensorTable",
     "TimeTable",
     "TrainTable",
+    "changes_between",
     "commented_template",
     "load_config",
     "make_plan",

@@ -286,6 +286,11 @@ class EvaluationTable(Table):
         description="how samples are drawn; antithetic: in mirrored pairs, for means; sobol: low-discrepancy "
         "points, for nu = 0",
     )
+    parameters: Literal["last", "best"] = Field(
+        default="last",
+        description="networks that are measured: those of the last epoch, or of the one with the smallest "
+        "smoothed loss",
+    )
     control_variates: bool | None = Field(
         default=None,
         description="whether moments are corrected by a linear process with known moments; absent: they are, "
@@ -339,8 +344,13 @@ class RunTable(Table):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU if there is one")
     time_limit: Duration | None = Field(
         default=None,
-        description='wall time after which the run saves and stops, to be resumed: "2 h"; absent: none',
+        description='wall time after which the run saves and stops, to be resumed: "2 h"; absent: the end of '
+        "the Slurm job, less margin, or none",
         examples=["2 h"],
+    )
+    margin: Duration = Field(
+        default="2 min",
+        description="time kept for saving before a batch job ends, where time_limit is absent",
     )
     timeout: Duration = Field(
         default="300 s", description="how long a rank waits for the others before it gives up"
@@ -350,6 +360,11 @@ class RunTable(Table):
     def time_limit_seconds(self) -> float | None:
         """`time_limit` in seconds, None where there is none."""
         return None if self.time_limit is None else parse_duration(self.time_limit)
+
+    @property
+    def margin_seconds(self) -> float:
+        """`margin` in seconds."""
+        return parse_duration(self.margin)
 
     @property
     def timeout_seconds(self) -> float:

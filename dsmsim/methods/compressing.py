@@ -173,8 +173,8 @@ def _prepared(
     """Make the new directory with its first checkpoint; its input, the layers, and the text of the input."""
     from dsmsim.parallel import World
     from dsmsim.store import RunDirectory
+    from dsmsim.training.beginning import new_directory
     from dsmsim.training.compress import compressed, densified, finetuned
-    from dsmsim.training.dsm import new_directory
     from dsmsim.training.state import new_state, save_state
 
     if not want.overwrite:

@@ -76,8 +76,10 @@ def baseline(name: str) -> Callable[..., Any]:
     """The `solve` of a baseline.
 
     Raises:
-        ConfigError: no such method is installed.
+        ConfigError: no such method is installed, or it is our own.
     """
+    if name == OWN_METHOD:
+        raise ConfigError(f"{name!r} is no baseline: it is what `dsmsim run` does")
     entry = entry_of(name)
     if entry is None:
         raise ConfigError(f"baseline {name!r} is not installed; there are: {', '.join(baseline_names())}")

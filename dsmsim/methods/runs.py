@@ -27,21 +27,34 @@ if TYPE_CHECKING:
     from dsmsim.terminal import ProgressWatcher
 
 
-def run(input_file: Path, out: Path | None, overwrite: bool) -> None:
-    """`dsmsim run`: on every rank; rank 0 then compares, draws and reports."""
+def run(input_file: Path, out: Path | None, overwrite: bool, resume: bool = False) -> None:
+    """`dsmsim run`: on every rank; rank 0 then compares, draws and reports.
+
+    Raises:
+        ConfigError: also where both `overwrite` and `resume` are asked for.
+    """
+    if overwrite and resume:
+        raise ConfigError(
+            "--overwrite --resume: a run is either replaced or continued; leave one out"
+        )
     config = load_config(input_file)
     directory = out or Path("runs") / input_file.stem
     text = input_file.read_text(encoding="utf-8")
-    _solve_and_report(config, directory, input_text=text, overwrite=overwrite)
+    _solve_and_report(config, directory, input_text=text, overwrite=overwrite, resume=resume)
 
 
-def resume(directory: Path) -> None:
-    """`dsmsim resume`: continue a run from its newest valid checkpoint, then compare, draw and report."""
+def resume(directory: Path, input_file: Path | None = None) -> None:
+    """`dsmsim resume`: continue a run from its newest valid checkpoint, then compare, draw and report.
+
+    Args:
+        input_file: an input to go on with instead of the run's own.
+    """
     from dsmsim.store import RunDirectory
 
     places = RunDirectory.open(directory)
-    config = load_config(places.resolved)
-    text = places.input.read_text(encoding="utf-8") if places.input.is_file() else ""
+    config = load_config(input_file or places.resolved)
+    given = input_file or places.input
+    text = given.read_text(encoding="utf-8") if given.is_file() else ""
     _solve_and_report(config, directory, input_text=text, resume=True)
 
 

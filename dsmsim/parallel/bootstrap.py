@@ -16,20 +16,48 @@ A host name that does not resolve makes torch retry for ever, so every name is r
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.distributed as dist
-from torch.distributed import TCPStore  # type: ignore[attr-defined,unused-ignore]
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined,unused-ignore]
 
 from dsmsim.errors import LaunchError
 from dsmsim.parallel.environment import LaunchEnvironment, first_node
 
 # Below Linux's range of ports for outgoing connections (32768 and above).
 _FIRST_PORT, _PORTS = 20000, 12000
+
+# The store of torchrun outlives a world: worlds one after the other need keys of their own.
+_worlds = itertools.count()
+
+
+class Meeting(NamedTuple):
+    """The store where the ranks met.
+
+    Attributes:
+        host, port: its address, as this rank sees it.
+        keeper: the launcher in whose process it lives; None for rank 0.
+    """
+
+    host: str
+    port: int
+    keeper: str | None
+
+    def connect(self, timeout: float) -> Any:
+        """A connection of its own, with keys of this world alone; all ranks must ask equally often.
+
+        Raises:
+            RuntimeError: the store does not answer.
+        """
+        # a worker that torchrun has restarted counts from 0 again
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = TCPStore(self.host, self.port, None, False, timedelta(seconds=timeout), False)
+        return PrefixStore(f"dsmsim/{attempt}/{next(_worlds)}/", store)
 
 
 def mpi_world(environment: LaunchEnvironment) -> Any:
@@ -59,13 +87,16 @@ def mpi_world(environment: LaunchEnvironment) -> Any:
     return world
 
 
-def join(environment: LaunchEnvironment, timeout: float, mpi: Any = None) -> None:
+def join(environment: LaunchEnvironment, timeout: float, mpi: Any = None) -> Meeting:
     """Make the ranks one gloo process group, torch's default group.
 
     Args:
         environment: this process's place; its size is at least 2.
         timeout: seconds that a rank waits for the others, now and in every later collective.
         mpi: mpi4py's communicator of all ranks under `mpirun`.
+
+    Returns:
+        Where their store is.
 
     Raises:
         LaunchError: the ranks did not come together in time, or an address cannot be resolved.
@@ -76,11 +107,14 @@ def join(environment: LaunchEnvironment, timeout: float, mpi: Any = None) -> Non
             if environment.launcher == "torchrun":
                 require_resolvable(os.environ.get("MASTER_ADDR", ""), "MASTER_ADDR")
                 dist.init_process_group("gloo", init_method="env://", timeout=limit)
-                return
+                agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+                keeper = "torchrun" if agent else None
+                return Meeting(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), keeper)
             store = _store_over_mpi(mpi, limit) if mpi is not None else _store_over_slurm(environment, limit)
             dist.init_process_group(
                 "gloo", store=store, rank=environment.rank, world_size=environment.size, timeout=limit
             )
+            return Meeting(store.host, store.port, None)
         # torch's own errors (DistNetworkError and its kin, a timeout) are all RuntimeErrors; a malformed port
         # is a ValueError.
         except (RuntimeError, ValueError, OSError) as error:

@@ -7,9 +7,10 @@ Every operation that combines numbers works in place and adds up in an order tha
 ranks. A world of one rank needs no process group, and its collectives do nothing.
 
 How it ends. An error on one rank would leave the others waiting in a collective, so a rank that leaves
-`start` with an error prints its number and the cause and ends the whole world with the error's exit code.
-Errors that every rank raises alike (`StoppedEarly`, `DivergedError`, and any marked by `World.agreed`) close
-the world in order and go on to the caller.
+`start` with an error prints its number and the cause and ends the whole world with the error's exit code; the
+ranks watch each other to that end (`vigil.py`). Errors that every rank raises alike (`StoppedEarly`,
+`DivergedError`, and any marked by `World.agreed`) close the world in order and go on to the caller. All ranks
+leave together.
 """
 
 from __future__ import annotations
@@ -34,12 +35,11 @@ from dsmsim.errors import DivergedError, DsmsimError, LaunchError, StoppedEarly
 from dsmsim.parallel.bootstrap import join, mpi_world
 from dsmsim.parallel.devices import Facts, check_request, choose_devices, choose_threads, look_around
 from dsmsim.parallel.environment import LaunchEnvironment, Launcher, launch_environment
+from dsmsim.parallel.vigil import Verdict, Vigil
 
 Result = TypeVar("Result")
 Error = TypeVar("Error", bound=BaseException)
 
-# A rank that lost contact waits this long (s) before it ends the world, for the first to fail to say why.
-_GRACE = 1.0
 # Time (s) for the launcher to forward a rank's last words; it drops what it has not read when the world ends.
 _FORWARDING = 0.3
 
@@ -73,6 +73,7 @@ class World:
     agreed_errors: ClassVar[tuple[type[BaseException], ...]] = (StoppedEarly, DivergedError)
     _cuda_group: dist.ProcessGroup | None = None
     _agreed: BaseException | None = None
+    _vigil: Vigil | None = None
 
     def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
         """Add `tensor` (any shape, CPU or this rank's device) over the ranks, in place; returns it."""
@@ -158,6 +159,8 @@ class World:
         return tensor
 
     def _call(self, collective: Callable[[], object], name: str) -> None:
+        if self._vigil is not None:
+            self._vigil.begins(name)
         try:
             collective()
         except RuntimeError as error:
@@ -202,7 +205,10 @@ def start(device: str = "auto", timeout: float = 300.0) -> Iterator[World]:
             if not world._leaves_in_order(error):
                 _end_the_world(world, error, mpi)
             _keep_the_exit_code(world)
+            _leave_together(world, mpi)
         raise
+    else:
+        _leave_together(world, mpi)
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -214,12 +220,17 @@ def _meet(world: World, environment: LaunchEnvironment, timeout: float, mpi: Any
     mine = look_around(environment.rank)
     if environment.size == 1:
         return [mine]
-    join(environment, timeout, mpi)
+    meeting = join(environment, timeout, mpi)
     facts: list[Any] = [None] * environment.size
     world._call(lambda: dist.all_gather_object(facts, mine), "the first exchange")
     ranks = [fact.rank for fact in facts]
     if ranks != list(range(environment.size)):
         raise LaunchError(f"the world has the ranks {ranks}, not 0 to {environment.size - 1}")
+    try:
+        store = meeting.connect(timeout)
+        world._vigil = Vigil(store, meeting.keeper, world.rank, [fact.host for fact in facts], timeout)
+    except RuntimeError as error:
+        raise LaunchError(f"the ranks' store on {meeting.host}:{meeting.port} is gone: {error}") from error
     return facts
 
 
@@ -245,7 +256,7 @@ def _settle(
 
 
 def _keep_the_exit_code(world: World) -> None:
-    """Let every rank leave with its own exit code after an agreed error.
+    """Let every rank leave with its own exit code.
 
     `srun --kill-on-bad-exit` and torchrun send SIGTERM to the other ranks as soon as the first one leaves
     with a code other than 0, and then report that signal: 143 where 75 asks for the run to be resumed.
@@ -254,21 +265,35 @@ def _keep_the_exit_code(world: World) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+def _leave_together(world: World, mpi: Any) -> None:
+    if world._vigil is not None:
+        try:
+            world._vigil.leave()
+        except BaseException as error:
+            _end_the_world(world, error, mpi)
+
+
 def _end_the_world(world: World, error: BaseException, mpi: Any) -> NoReturn:
-    """Say which rank failed and why, then end every rank with the error's exit code."""
-    if isinstance(error, LaunchError):
-        time.sleep(_GRACE)
-    if not isinstance(error, DsmsimError | SystemExit | KeyboardInterrupt):
-        traceback.print_exception(error)
+    """Say which rank failed and why, unless another one did first; end every rank with the exit code."""
+    _keep_the_exit_code(world)  # and live to say it: a launcher that lost a rank sends SIGTERM to all others
     cause = f"{type(error).__name__}: {error}"
-    print(f"dsmsim: rank {world.rank} of {world.size} on {world.host} ends the run: {cause}", file=sys.stderr)
     code = error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", 1)
     if not isinstance(code, int) or code == 0:
         code = 1  # leaving alone is a failure, whatever the error says
+    verdict = Verdict(world.rank, cause, code)
+    if world._vigil is not None:
+        verdict = world._vigil.decide(cause, code, isinstance(error, LaunchError))
+    if verdict.rank == world.rank:
+        if not isinstance(error, DsmsimError | SystemExit | KeyboardInterrupt):
+            traceback.print_exception(error)
+        where = f"rank {world.rank} of {world.size} on {world.host}"
+        print(f"dsmsim: {where} ends the run: {verdict.cause}", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # a closed pipe must not keep the world alive
             stream.flush()
+    if world._vigil is not None:
+        world._vigil.wait_until_heard(verdict)
     time.sleep(_FORWARDING)
     if mpi is not None:
-        mpi.Abort(code)
-    os._exit(code)
+        mpi.Abort(verdict.code)
+    os._exit(verdict.code)

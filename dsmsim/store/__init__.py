@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dsmsim.store.checkpoint import Checkpoint, checkpoint_files, load_checkpoint, save_checkpoint
 from dsmsim.store.jsonlines import JsonLines, read_jsonlines
+from dsmsim.store.lock import locked
 from dsmsim.store.provenance import Stopwatch, provenance, stored_config
 from dsmsim.store.results import (
     Attributes,
@@ -15,6 +16,14 @@ from dsmsim.store.results import (
 )
 from dsmsim.store.rundir import RunDirectory
 from dsmsim.store.schema import SCHEMA_VERSION
+from dsmsim.store.shards import (
+    ShardWriter,
+    Trajectories,
+    open_trajectories,
+    read_trajectories,
+    remove_shards,
+    write_manifest,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -23,15 +32,22 @@ __all__ = [
     "JsonLines",
     "Results",
     "RunDirectory",
+    "ShardWriter",
     "Stopwatch",
     "StoredResults",
+    "Trajectories",
     "checkpoint_files",
     "load_checkpoint",
+    "locked",
+    "open_trajectories",
     "provenance",
     "read_jsonlines",
     "read_results",
+    "read_trajectories",
+    "remove_shards",
     "save_checkpoint",
     "stored_config",
     "update_results",
+    "write_manifest",
     "write_results",
 ]

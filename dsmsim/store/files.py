@@ -60,13 +60,17 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-        _flush_directory(path.parent)
+        flush_directory(path.parent)
     except OSError as error:
         raise store_error("write", path, error) from error
 
 
-def _flush_directory(directory: Path) -> None:
-    """Make a rename in `directory` last through a power failure; some network file systems cannot."""
+def flush_directory(directory: Path) -> None:
+    """Make a new name in `directory` last through a power failure; some network file systems cannot.
+
+    Raises:
+        OSError: it cannot be opened or flushed.
+    """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

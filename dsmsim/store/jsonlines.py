@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dsmsim.errors import StoreError
-from dsmsim.store.files import store_error, write_atomically
+from dsmsim.store.files import flush_directory, store_error
 
 
 class JsonLines:
@@ -24,15 +25,13 @@ class JsonLines:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._open()
-
-    def _open(self) -> None:
         try:
             self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed by close)
             self._file.seek(0)
             content = self._file.read()
             if content and not content.endswith(b"\n"):
                 self._file.truncate(content.rfind(b"\n") + 1)
+            flush_directory(self.path.parent)
         except OSError as error:
             raise store_error("write", self.path, error) from error
 
@@ -46,12 +45,27 @@ class JsonLines:
         except OSError as error:
             raise store_error("write", self.path, error) from error
 
-    def truncate_after(self, epoch: int) -> None:
-        """Remove the records of later epochs, which a resumed run writes again; others stay."""
-        kept = [record for record in read_jsonlines(self.path) if record.get("epoch", epoch) <= epoch]
-        self._file.close()
-        write_atomically(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
-        self._open()
+    def sync(self) -> int:
+        """Have everything that was written on the disk; the length in bytes."""
+        try:
+            os.fsync(self._file.fileno())
+            return os.fstat(self._file.fileno()).st_size
+        except OSError as error:
+            raise store_error("write", self.path, error) from error
+
+    def cut(self, size: int) -> int:
+        """Remove what lies beyond `size` bytes, which a resumed run writes again.
+
+        Returns:
+            How many of these bytes are missing: 0, unless the log was damaged.
+        """
+        try:
+            there = os.fstat(self._file.fileno()).st_size
+            if there > size:
+                self._file.truncate(size)
+        except OSError as error:
+            raise store_error("write", self.path, error) from error
+        return max(0, size - there)
 
     def close(self) -> None:
         """Close the file; writing is an error from then on."""

@@ -61,6 +61,7 @@ def provenance(
     cpu_seconds: float | None = None,
     solve_cpu_seconds: float | None = None,
     input_text: str = "",
+    changes: Sequence[str] = (),
     variables: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The attributes of the group `provenance`; what is unknown is left out.
@@ -76,6 +77,7 @@ def provenance(
         cpu_seconds: of this solution, all ranks together; by default those of this process since `started`.
         solve_cpu_seconds: what training or propagation took of them, without evaluation.
         input_text: the input file as given.
+        changes: of the input on the way, that changed the training.
         variables: the environment, `os.environ` by default.
     """
     if variables is None:
@@ -90,6 +92,7 @@ def provenance(
         "physics_hash": config.physics_hash(),
         "input": input_text or None,
         "resolved_input": tomli_w.dumps(config.to_dict()),
+        "changes": list(changes) or None,
         "command": shlex.join(sys.argv),
         "finished": datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="seconds"),
         "wall_seconds": None if started is None else now - started,

@@ -61,7 +61,7 @@ def write_results(
             if schema.is_model(group):
                 _write_model(file.require_group(group), arrays)
             else:
-                _write_group(file.require_group(group), group, arrays)
+                write_group(file.require_group(group), group, arrays)
         for group, values in (attributes or {}).items():
             _check_attribute_group(group)
             _write_attributes(file.require_group(group or "/"), values)
@@ -119,7 +119,12 @@ def update_results(
     write_results(path, merged, kept)
 
 
-def _write_group(group: h5py.Group, path: str, arrays: Mapping[str, ArrayLike]) -> None:
+def write_group(group: h5py.Group, path: str, arrays: Mapping[str, ArrayLike]) -> None:
+    """Fill one group of a file with arrays of the catalogue, labelled by dimension scales.
+
+    Raises:
+        ValueError: as `write_results`.
+    """
     schema.variables_of(path)  # refuses an unknown group also when it is empty
     entries = {name: schema.variable(path, name) for name in arrays}
     sizes: dict[str, int] = {}

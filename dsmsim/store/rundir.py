@@ -4,11 +4,13 @@ input.toml      as given                  results.h5     observables, density, t
 resolved.toml   with every default        checkpoints/   ckpt-000120.h5, ...
 log.jsonl       one record a line         figures/       drawn by dsmsim plot
 report.html     by dsmsim report          references/    NAME/results.h5 of each reference
+trajectories/   rank-0000.h5, ..., and manifest.json, if trajectories are kept
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,11 @@ from dsmsim.store.checkpoint import checkpoint_files
 from dsmsim.store.files import store_error, write_atomically
 
 _FIGURES = ("*.png", "*.pdf", "*.svg")
+# what `write_atomically` makes on its way to a file of a run, and nothing that somebody else may have named
+_TEMPORARY = re.compile(
+    r"\.(input\.toml|resolved\.toml|results\.h5|report\.html|ckpt-\d+\.h5|rank-\d+\.h5|manifest\.json|"
+    r"[\w-]+\.(png|pdf|svg))\.\d+\.tmp"
+)
 
 
 class RunDirectory:
@@ -69,6 +76,11 @@ class RunDirectory:
         """The directory of the references' results."""
         return self.path / "references"
 
+    @property
+    def trajectories(self) -> Path:
+        """The directory of the trajectories, one file a rank and a manifest."""
+        return self.path / "trajectories"
+
     @classmethod
     def create(cls, path: str | Path, overwrite: bool = False) -> RunDirectory:
         """Make the directory for a new run.
@@ -88,7 +100,8 @@ class RunDirectory:
                 f"--out {run.path}: this is a file, not a directory; choose another place with --out"
             )
         try:
-            found = sorted(run._files())
+            run.clean()
+            found = sorted(run.files())
             if found and not overwrite:
                 names = ", ".join(str(file.relative_to(run.path)) for file in found[:4])
                 more = f" and {len(found) - 4} more" if len(found) > 4 else ""
@@ -99,8 +112,7 @@ class RunDirectory:
             for file in found:
                 if file != run.input:
                     file.unlink(missing_ok=True)
-            places = (run.checkpoints, run.figures, *run.references.glob("*"), run.references)
-            for directory in places if overwrite else ():
+            for directory in run._places() if overwrite else ():
                 with contextlib.suppress(OSError):  # missing, or it holds files of somebody else
                     directory.rmdir()
             run.path.mkdir(parents=True, exist_ok=True)
@@ -127,15 +139,33 @@ class RunDirectory:
         """Write a text file of the run in a single step; StoreError if it cannot be written."""
         write_atomically(path, text.encode())
 
-    def _files(self) -> Iterator[Path]:
-        """The files of a run that are there, and what killed writers left behind."""
+    def clean(self) -> None:
+        """Remove the unfinished files that killed writers left behind.
+
+        Raises:
+            StoreError: one of them cannot be removed.
+        """
+        for directory in (self.path, *self._places()):
+            for file in directory.glob(".*.tmp"):
+                if _TEMPORARY.fullmatch(file.name):
+                    try:
+                        file.unlink(missing_ok=True)
+                    except OSError as error:
+                        raise store_error("remove", file, error) from error
+
+    def _places(self) -> list[Path]:
+        """The directories below this one, innermost first, there or not."""
+        references = (self.references, *self.references.glob("*"))
+        return [*reversed(references), self.checkpoints, self.figures, self.trajectories]
+
+    def files(self) -> Iterator[Path]:
+        """The files of a run that are there."""
         for file in (self.input, self.resolved, self.log, self.results, self.report):
             if file.is_file():
                 yield file
-            yield from self.path.glob(f".{file.name}.*.tmp")
         yield from checkpoint_files(self.checkpoints)
-        yield from self.checkpoints.glob(".ckpt-*.h5.*.tmp")
         yield from self.references.glob(f"*/{self.results.name}")
-        yield from self.references.glob(f"*/.{self.results.name}.*.tmp")
+        yield from self.trajectories.glob("rank-*.h5")
+        yield from self.trajectories.glob("manifest.json")
         for pattern in _FIGURES:
             yield from self.figures.glob(pattern)

@@ -5,7 +5,8 @@ Units are words of the input's own system (hbar and mass are given in [system]):
 beside it, its standard error, with the same dimensions and units. A dimension's coordinate is the variable of
 the same name.
 
-`model/...` holds the networks: arrays of any name and shape, in nested groups.
+`model/...` holds the networks: arrays of any name and shape, in nested groups. `trajectories` is the group of
+the files that hold them (`shards.py`); in results.h5 itself its attributes say which files these are.
 """
 
 from __future__ import annotations

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import tomli_w
 
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError, StoreError
@@ -21,16 +20,18 @@ from dsmsim.store import (
     JsonLines,
     RunDirectory,
     Stopwatch,
-    load_checkpoint,
+    locked,
     provenance,
     read_jsonlines,
     write_results,
 )
+from dsmsim.training.beginning import Beginning, begin
 from dsmsim.training.evaluate import Evaluation, evaluate
 from dsmsim.training.loop import Hooks, train
 from dsmsim.training.ranks import bonds_of
-from dsmsim.training.state import TrainState, check_same_problem, new_state, save_state
+from dsmsim.training.state import TrainState, new_state, save_state
 from dsmsim.training.trained import model_groups
+from dsmsim.training.trajectory_files import TrajectoryFiles
 
 # what results say they were made by
 METHODS = {"trajectories": "dsm", "gaussian": "gaussian_sampling"}
@@ -77,7 +78,7 @@ def solve(
     Args:
         input_text: the input file as given, kept in the run's directory.
         overwrite: replace the files of an earlier run in `out`.
-        resume: continue from the newest valid checkpoint.
+        resume: continue the run in `out` from its newest valid checkpoint; start it where there is none.
         prepare: done on rank 0 once the world stands, before anything is written; what it raises of
             `dsmsim.errors` ends all ranks in order.
         observer: made once the world stands; called on rank 0 only.
@@ -119,26 +120,38 @@ def solve_in(
     """
     started = Stopwatch.start()
     with ExitStack() as stack:
-        run = world.on_root(
-            lambda: RunDirectory.open(out) if resume else new_directory(config, out, input_text, overwrite)
-        )
-        watcher = observer(world) if world.rank == 0 else Silent()
-        state = new_state(config, world)
-        if resume:
-            for line in _restore(config, state, run, world):
-                watcher.message(line)
         stop = stack.enter_context(StopRequest(config.run.time_limit_seconds))
-        log = stack.enter_context(JsonLines(run.log)) if world.rank == 0 else None
-        if log is not None and resume:
-            log.truncate_after(state.epoch)
+        stop.heed_job_end(world, config.run.margin_seconds)
+
+        logs: list[JsonLines] = []  # of the root
+
+        def open_directory() -> Beginning:
+            stack.enter_context(locked(out))
+            beginning = begin(config, out, input_text, overwrite, resume)
+            if not beginning.finished:
+                logs.append(stack.enter_context(_open_log(beginning)))
+            return beginning
+
+        beginning = world.on_root(open_directory)
+        run, log = beginning.run, logs[0] if logs else None
+        watcher = observer(world) if world.rank == 0 else Silent()
+        for line in beginning.messages:
+            watcher.message(line)
+        if beginning.finished:
+            return
+        state = new_state(config, world)
+        _restore(state, beginning, world)
         costs = _Costs(world, started, state.cpu_seconds)
         hooks = _hooks(config, state, run, world, log, watcher, costs)
-        if not resume:
-            hooks.save()  # from here on a killed run can be resumed
+        if beginning.checkpoint is None:
+            hooks.save()  # what is there already shows that files can be written
         train(config, state, world, stop, hooks)
         trained = costs.total()
+        measured = state.take_best() if config.evaluation.parameters == "best" else state.epoch
+        files = stack.enter_context(TrajectoryFiles(config, world, run))
         try:
-            evaluation = evaluate(config, state, world, watcher.sampling)
+            evaluation = evaluate(config, state, world, watcher.sampling, stop, files.add)
+            evaluation = replace(evaluation, facts={**evaluation.facts, "epoch": measured})
         except DivergedError as error:
             raise world.agreed(error) from None
         facts = world.gather((world.host, str(world.device))) or []
@@ -151,8 +164,10 @@ def solve_in(
             "cpu_seconds": costs.total(),
             "solve_cpu_seconds": trained,
             "input_text": input_text,
+            "changes": state.changes,
         }
-        world.on_root(lambda: _write(config, state, evaluation, run, provenance(config, **about)))
+        paths = files.commit()
+        world.on_root(lambda: _write(config, state, evaluation, run, provenance(config, **about), paths))
 
 
 @dataclass(frozen=True)
@@ -168,27 +183,25 @@ class _Costs:
         return self.earlier + self.world.total(self.started.cpu_seconds)
 
 
-def new_directory(config: Config, out: Path, input_text: str, overwrite: bool) -> RunDirectory:
-    """The directory of a new run with its input, as given and with every default.
-
-    Raises:
-        ConfigError, StoreError: it holds a run that may not be replaced, or cannot be written.
-    """
-    run = RunDirectory.create(out, overwrite)
-    run.write_text(run.input, input_text)
-    run.write_text(run.resolved, tomli_w.dumps(config.to_dict()))
-    return run
-
-
-def _restore(config: Config, state: TrainState, run: RunDirectory, world: World) -> list[str]:
-    """Load the newest valid checkpoint on every rank; returns what the user should know."""
-    checkpoint = world.broadcast_object(world.on_root(lambda: load_checkpoint(run.checkpoints)))
-    world.on_root(lambda: check_same_problem(config, checkpoint))
+def _restore(state: TrainState, beginning: Beginning, world: World) -> None:
+    """Become the state of the checkpoint, on every rank."""
+    if beginning.checkpoint is None:
+        return
     try:
-        state.load(checkpoint)
+        state.load(beginning.checkpoint)
     except StoreError as error:  # the same on every rank: all hold the same input and checkpoint
         raise world.agreed(error) from None
-    return [*checkpoint.warnings, f"resuming from {checkpoint.path} at epoch {checkpoint.epoch}"]
+    state.changes += [f"from epoch {state.epoch}: {change}" for change in beginning.changes]
+
+
+def _open_log(beginning: Beginning) -> JsonLines:
+    """The log as it was at the checkpoint: what came after it is written again."""
+    log = JsonLines(beginning.run.log)
+    if beginning.checkpoint is not None:
+        missing = log.cut(beginning.checkpoint.attributes["log_bytes"])
+        if missing:
+            beginning.messages.append(f"{log.path} lacks {missing} bytes: the training's history has a gap")
+    return log
 
 
 def _hooks(
@@ -202,7 +215,13 @@ def _hooks(
 ) -> Hooks:
     def save() -> None:
         spent = costs.total()
-        world.on_root(lambda: save_state(config, state, run.checkpoints, spent))
+
+        def write() -> None:
+            assert log is not None  # on the root it is there
+            # the log first: it must not lag behind a checkpoint
+            save_state(config, state, run.checkpoints, spent, log.sync())
+
+        world.on_root(write)
 
     def record(entry: dict[str, Any]) -> None:
         if log is not None:
@@ -215,7 +234,12 @@ def _hooks(
 
 
 def _write(
-    config: Config, state: TrainState, evaluation: Evaluation, run: RunDirectory, about: dict[str, Any]
+    config: Config,
+    state: TrainState,
+    evaluation: Evaluation,
+    run: RunDirectory,
+    about: dict[str, Any],
+    paths: dict[str, Any],
 ) -> None:
     results = evaluation.groups() | {"training": _history(run, state)}
     attributes: dict[str, dict[str, Any]] = {
@@ -229,8 +253,8 @@ def _write(
         "density": {"samples": evaluation.sums.samples},
         "training": {"gradient_bytes": sum(p.numel() * p.element_size() for p in state.fields.parameters())},
     }
-    if evaluation.positions is not None:
-        results["trajectories"] = _trajectories(config, state, evaluation.positions)
+    if paths:
+        attributes["trajectories"] = paths
     model, about_model = model_groups(state.fields)
     write_results(run.results, results | model, attributes | about_model)
 
@@ -241,15 +265,3 @@ def _history(run: RunDirectory, state: TrainState) -> dict[str, np.ndarray]:
     names = records[0].keys() if records else ()
     found = {name: np.asarray([record[name] for record in records]) for name in names}
     return found | ({"bond": np.asarray(bonds_of(state.fields).names)} if "rank" in found else {})
-
-
-def _trajectories(config: Config, state: TrainState, positions: np.ndarray) -> dict[str, np.ndarray]:
-    system = state.system
-    count, paths = positions.shape[:2]
-    return {
-        "time": np.asarray(config.time.save_times),
-        "trajectory": np.arange(paths),
-        "particle": np.arange(system.particles),
-        "axis": np.arange(system.dimensions),
-        "position": positions.reshape(count, paths, system.particles, system.dimensions),
-    }

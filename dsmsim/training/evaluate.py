@@ -4,6 +4,9 @@ The samples come in fixed blocks (`draws.py`) shared out over the ranks like the
 observables do not depend on the number of ranks beyond the order of summation. A pilot ensemble comes first;
 it finds the range of the histogram and the linear companion for control variates (`companion.py`).
 
+Between two blocks all ranks agree whether to go on: the one may have been asked to stop, the disk of another
+may be full. What is stored of a block goes to the disk at every saved time.
+
 With noise the integrator stops at every saved time. The flow without noise is smooth: it takes its own steps
 and is interpolated to the same order.
 
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -24,15 +28,16 @@ import torch
 from torch import Tensor
 
 from dsmsim.config import Config
-from dsmsim.errors import DivergedError
+from dsmsim.errors import DivergedError, StoppedEarly, StoreError
 from dsmsim.measure import Check, CompanionLaw, EnsembleSums, checks_group, density_edges
 from dsmsim.networks import standing_still
-from dsmsim.parallel import World, blocks_of_rank
+from dsmsim.parallel import StopRequest, World, blocks_of_rank
 from dsmsim.sampler import Process, Remembering, between, evaluation_grid, trajectories
 from dsmsim.system import center_of_mass, closed_form
 from dsmsim.training.companion import Companion, build_companion, slopes
 from dsmsim.training.draws import SampleBlock, evaluation_process, sample_blocks, uses_control_variates
 from dsmsim.training.state import TrainState
+from dsmsim.training.trajectory_files import kept_of, raise_first
 
 Array = npt.NDArray[np.float64]
 
@@ -48,13 +53,11 @@ class Evaluation:
     Attributes:
         sums: ensemble sums over all ranks.
         checks: identities that need no reference.
-        positions: (T, trajectories, n) stored trajectories on rank 0, or None.
         facts: how it was sampled, attributes for results.h5.
     """
 
     sums: EnsembleSums
     checks: list[Check]
-    positions: Array | None
     facts: dict[str, Any]
 
     def groups(self) -> dict[str, dict[str, Any]]:
@@ -185,24 +188,42 @@ def pilot(course: Course, world: World) -> tuple[list[Array], Array]:
     return [density_edges(a, b, config.evaluation.bins) for a, b in ends], slope
 
 
+Keep = Callable[[int, int, Array], None]
+"""Stores positions (B, n): called with the number of the first trajectory and the index of the saved time."""
+
+
 @torch.no_grad()
 def evaluate(
-    config: Config, state: TrainState, world: World, progress: Callable[[int, int], None]
+    config: Config,
+    state: TrainState,
+    world: World,
+    progress: Callable[[int, int], None],
+    stop: StopRequest | None = None,
+    keep: Keep | None = None,
 ) -> Evaluation:
     """Sample the trained process on all ranks and measure it.
 
     Args:
         progress: called with (samples done, samples in all) of this rank.
+        stop: asked between two blocks; None: never stop.
+        keep: called with the trajectories that `output.trajectories` asks for; None: none are stored.
 
     Raises:
         DivergedError: a trajectory left for infinity.
+        StoppedEarly: it was to stop before the last block; all ranks raise it.
+        StoreError: `keep` failed on a rank; all ranks raise it, as agreed.
     """
     with standing_still(state.fields):
-        return _evaluate(config, state, world, progress)
+        return _evaluate(config, state, world, progress, stop or StopRequest(), keep)
 
 
 def _evaluate(
-    config: Config, state: TrainState, world: World, progress: Callable[[int, int], None]
+    config: Config,
+    state: TrainState,
+    world: World,
+    progress: Callable[[int, int], None],
+    stop: StopRequest,
+    keep: Keep | None,
 ) -> Evaluation:
     course = course_of(config, state)
     edges, rates = pilot(course, world)
@@ -221,24 +242,11 @@ def _evaluate(
         control=control,
         device=world.device,
     )
-    blocks = sample_blocks(config)
-    mine = [blocks[k] for k in blocks_of_rank(len(blocks), world.rank, world.size)]
-    total, done = sum(block.size for block in mine), 0
-    kept: dict[tuple[int, int], list[Array]] = {}
-    wanted = _stored(blocks, config.output.trajectories)
-    for block in mine:
-        for index, (t, x, u, v, follower) in course.saved(block):
-            number, unit = block.number, block.unit
-            sums.add(index, block.trial, x, u, v, t, block=number, unit=unit, companion=follower)
-            if (block.trial, block.number) in wanted:
-                kept.setdefault((block.trial, block.number), []).append(x.double().cpu().numpy())
-        done += block.size
-        progress(done, total)
+    _sample(course, world, sums, progress, stop, keep)
     for tensor in sums.tensors():
         world.sum_(tensor)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in sums.tensors()):
         raise DivergedError(RAN_AWAY)
-    positions = _gather(world, kept, config.output.trajectories)
     facts: dict[str, Any] = {
         "draws": config.evaluation.draws,
         "nu": course.process.nu,
@@ -248,26 +256,43 @@ def _evaluate(
         "independent_units": sums.units,
         "effective_samples": sums.effective_samples,
     }
-    return Evaluation(sums, sums.checks(center_of_mass(config)), positions, facts)
+    return Evaluation(sums, sums.checks(center_of_mass(config)), facts)
 
 
-def _stored(blocks: list[SampleBlock], count: int) -> set[tuple[int, int]]:
-    """The first blocks, as many as hold `count` trajectories."""
-    chosen, size = set(), 0
-    for block in blocks:
-        if size >= count:
-            break
-        chosen.add((block.trial, block.number))
-        size += block.size
-    return chosen
-
-
-def _gather(world: World, kept: dict[tuple[int, int], list[Array]], count: int) -> Array | None:
-    """(T, count, n) positions on rank 0, in the order of the blocks; None elsewhere or if none are kept."""
-    if count == 0:
-        return None
-    parts = world.gather({key: np.stack(values) for key, values in kept.items()})
-    if parts is None:
-        return None
-    merged = {key: array for part in parts for key, array in part.items()}
-    return np.concatenate([merged[key] for key in sorted(merged)], axis=1)[:, :count]
+def _sample(
+    course: Course,
+    world: World,
+    sums: EnsembleSums,
+    progress: Callable[[int, int], None],
+    stop: StopRequest,
+    keep: Keep | None,
+) -> None:
+    """Add this rank's blocks to the sums. All ranks take as many turns; in the last some have no block."""
+    blocks = sample_blocks(course.config)
+    mine = [blocks[k] for k in blocks_of_rank(len(blocks), world.rank, world.size)]
+    kept = {} if keep is None else kept_of(blocks, course.config.output.trajectories)
+    total, done = sum(block.size for block in mine), 0
+    turns, longest = math.ceil(len(blocks) / world.size), 0.0
+    for turn in range(turns):
+        began, failure = time.monotonic(), None
+        for block in mine[turn : turn + 1]:
+            try:
+                for index, (t, x, u, v, follower) in course.saved(block):
+                    number, unit = block.number, block.unit
+                    sums.add(index, block.trial, x, u, v, t, block=number, unit=unit, companion=follower)
+                    if keep is not None and block in kept:
+                        numbers = kept[block]
+                        keep(numbers.start, index, x[: len(numbers)].double().cpu().numpy())
+            except StoreError as error:
+                failure = error
+            done += block.size
+            progress(done, total)
+        longest = max(longest, time.monotonic() - began)
+        reason, failed = stop.agreed_with(world, failure is not None, ahead=longest)
+        if failed:
+            raise_first(world, failure)
+        if reason is not None and turn + 1 < turns:
+            raise StoppedEarly(
+                f"stopped during the evaluation, after {turn + 1} of {turns} blocks of samples ({reason}); "
+                "the trained state is saved, and the evaluation will begin again"
+            )

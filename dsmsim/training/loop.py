@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError, StoppedEarly
 from dsmsim.parallel import StopRequest, World, blocks_of_rank
@@ -54,8 +52,9 @@ def train(config: Config, state: TrainState, world: World, stop: StopRequest, ho
     unit, interval = config.output.cadence.unit, config.output.cadence.number
     saved_at = time.monotonic()
     begin = saved_at - state.seconds
-    saved_epoch = state.epoch
+    saved_epoch, longest = state.epoch, 0.0
     while not _finished(config, state):
+        started = time.monotonic()
         report = _epoch(config, state, world, list(blocks), gradient)
         if not report.finite:
             hooks.save()
@@ -70,11 +69,11 @@ def train(config: Config, state: TrainState, world: World, stop: StopRequest, ho
 
         now = time.monotonic()
         due = state.epoch - saved_epoch >= interval if unit == "epochs" else now - saved_at >= interval
+        longest = max(longest, now - started)  # an epoch that would end too late is not begun
         # clocks and signals differ between ranks: they act only on what all have agreed
-        stopping, due = _agree(world, stop.requested, due)
-        if stopping and not finished:
+        reason, due = stop.agreed_with(world, due, ahead=longest)
+        if reason is not None and not finished:
             hooks.save()
-            reason = stop.reason or "another rank was asked to"
             raise StoppedEarly(
                 f"stopped after epoch {state.epoch} of {config.train.epochs} ({reason}); the state is saved"
             )
@@ -110,11 +109,6 @@ def _epoch(
     observer = None if ranks is None else lambda: ranks.observe(number)
     objective = Objective(config.train, fields, gradient, batch, world, weights, observer)
     return state.optimizer.epoch(objective, learning_rate(config.train, state.epoch))
-
-
-def _agree(world: World, stopping: bool, due: bool) -> tuple[bool, bool]:
-    flags = world.max_(torch.tensor([int(stopping), int(due)], dtype=torch.uint8))
-    return bool(flags[0]), bool(flags[1])
 
 
 def _entry(config: Config, state: TrainState, report: StepReport) -> dict[str, Any]:

@@ -7,6 +7,7 @@ optimiser remembers, the parameters that drew the batch in use, and a few number
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tomli_w
 import torch
 
-from dsmsim.config import Config
+from dsmsim.config import Change, Config, changes_between, parse_config
 from dsmsim.errors import ConfigError, StoreError
 from dsmsim.networks import Fields, build_fields
 from dsmsim.parallel import World
@@ -30,6 +32,21 @@ from dsmsim.training.step import StepReport
 
 SMOOTHING = 0.9  # memory of the smoothed loss: ten epochs
 PATIENCE = 10  # epochs in a row that the smoothed loss must be below the target
+
+
+@dataclass(frozen=True)
+class Best:
+    """The networks of one epoch.
+
+    Attributes:
+        epoch: epochs done by then.
+        loss: smoothed loss then.
+        parameters: by name.
+    """
+
+    epoch: int
+    loss: float
+    parameters: dict[str, npt.NDArray[Any]]
 
 
 @dataclass
@@ -48,6 +65,8 @@ class TrainState:
         slice_losses: mean losses of the slices of time in the last epoch; empty before the first.
         smoothed_loss: exponentially smoothed; infinite before the first epoch.
         below: epochs in a row at whose end the smoothed loss was below the target.
+        best: the networks with the smallest smoothed loss so far; None before the first epoch.
+        changes: of the input since the run began, where they changed the training.
     """
 
     system: System
@@ -62,6 +81,8 @@ class TrainState:
     slice_losses: tuple[float, ...] = ()
     smoothed_loss: float = float("inf")
     below: int = 0
+    best: Best | None = None
+    changes: list[str] = field(default_factory=list)
 
     def advance(self, report: StepReport, target: float | None) -> None:
         """An epoch is done."""
@@ -70,6 +91,15 @@ class TrainState:
         self.slice_losses = report.slices
         self.smoothed_loss = SMOOTHING * before + (1.0 - SMOOTHING) * report.loss
         self.below = self.below + 1 if target is not None and self.smoothed_loss < target else 0
+        if self.best is None or self.smoothed_loss < self.best.loss:
+            self.best = Best(self.epoch, self.smoothed_loss, self._model(copy=True))
+
+    def take_best(self) -> int:
+        """Let the fields be the best ones, from which training does not go on; their epoch."""
+        if self.best is None:
+            return self.epoch
+        self._set_model(self.best.parameters, f"the best state, of epoch {self.best.epoch}")
+        return self.best.epoch
 
     def adapt_ranks(self, world: World) -> None:
         """Look at the ranks after an epoch, if they may change; called by all ranks."""
@@ -83,8 +113,8 @@ class TrainState:
         return target is not None and self.smoothed_loss < target and self.below >= PATIENCE
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Parameters as `model/NAME`, then `optimizer/...`, `ranks/...`, `batches/...`, `training/...`."""
-        found = {f"model/{name}": p.detach().cpu().numpy() for name, p in self.fields.named_parameters()}
+        """Parameters as `model/NAME`, `best/NAME`; `optimizer/...`, `ranks/...`, `training/...`."""
+        found = {f"model/{name}": value for name, value in self._model().items()}
         found |= {f"optimizer/{name}": value for name, value in self.optimizer.arrays().items()}
         if self.ranks is not None:
             found |= {f"ranks/{name}": value for name, value in self.ranks.arrays().items()}
@@ -92,7 +122,30 @@ class TrainState:
         found["training/slice_losses"] = np.asarray(self.slice_losses, dtype=np.float64)
         found["training/smoothed_loss"] = np.asarray(self.smoothed_loss)
         found["training/below"] = np.asarray(self.below)
+        if self.best is not None:
+            found |= {f"best/{name}": value for name, value in self.best.parameters.items()}
+            found["training/best_epoch"] = np.asarray(self.best.epoch)
+            found["training/best_loss"] = np.asarray(self.best.loss)
         return found
+
+    def _model(self, copy: bool = False) -> dict[str, npt.NDArray[Any]]:
+        model = {name: p.detach().cpu().numpy() for name, p in self.fields.named_parameters()}
+        return {name: value.copy() for name, value in model.items()} if copy else model
+
+    @torch.no_grad()
+    def _set_model(self, model: Mapping[str, npt.NDArray[Any]], source: str) -> None:
+        """Give the fields these parameters, which came from `source`."""
+        if self.ranks is not None:
+            self.optimizer.parameters_changed(adopt_cores(self.fields, model))
+        parameters = dict(self.fields.named_parameters())
+        for name in model:
+            if name not in parameters:
+                raise StoreError(f"{source}: holds a parameter {name} that the input does not have")
+        for name, parameter in parameters.items():
+            values = model.get(name)
+            if values is None or values.shape != tuple(parameter.shape):
+                raise StoreError(f"{source}: no parameter {name} of shape {tuple(parameter.shape)}")
+            parameter.copy_(torch.as_tensor(values, dtype=parameter.dtype))
 
     @torch.no_grad()
     def load(self, checkpoint: Checkpoint) -> None:
@@ -101,18 +154,7 @@ class TrainState:
         Raises:
             StoreError: if the checkpoint holds other parameters than the input describes.
         """
-        model = _below(checkpoint.arrays, "model/")
-        if self.ranks is not None:
-            self.optimizer.parameters_changed(adopt_cores(self.fields, model))
-        parameters = dict(self.fields.named_parameters())
-        for name in model:
-            if name not in parameters:
-                raise StoreError(f"{checkpoint.path}: holds a parameter {name} that the input does not have")
-        for name, parameter in parameters.items():
-            values = model.get(name)
-            if values is None or values.shape != tuple(parameter.shape):
-                raise StoreError(f"{checkpoint.path}: no parameter {name} of shape {tuple(parameter.shape)}")
-            parameter.copy_(torch.as_tensor(values, dtype=parameter.dtype))
+        self._set_model(_below(checkpoint.arrays, "model/"), str(checkpoint.path))
         self.optimizer.load(_below(checkpoint.arrays, "optimizer/"))
         if self.ranks is not None:
             self.ranks.load(_below(checkpoint.arrays, "ranks/"))
@@ -123,6 +165,13 @@ class TrainState:
         self.slice_losses = tuple(checkpoint.arrays["training/slice_losses"].tolist())
         self.smoothed_loss = float(checkpoint.arrays["training/smoothed_loss"])
         self.below = int(checkpoint.arrays["training/below"])
+        self.changes = list(checkpoint.attributes.get("changes", []))
+        if "training/best_epoch" in checkpoint.arrays:
+            self.best = Best(
+                int(checkpoint.arrays["training/best_epoch"]),
+                float(checkpoint.arrays["training/best_loss"]),
+                _below(checkpoint.arrays, "best/"),
+            )
 
 
 def new_state(config: Config, world: World) -> TrainState:
@@ -138,46 +187,57 @@ def new_state(config: Config, world: World) -> TrainState:
     return TrainState(system, initial, fields, build_optimizer(config, fields, system), ranks=ranks)
 
 
-def _below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-
-
-def save_state(config: Config, state: TrainState, directory: Path, cpu_seconds: float) -> None:
+def save_state(
+    config: Config, state: TrainState, directory: Path, cpu_seconds: float, log_bytes: int = 0
+) -> None:
     """Write a checkpoint of the state, which `check_same_problem` and `TrainState.load` understand.
 
     Args:
         cpu_seconds: spent so far, by all ranks together.
+        log_bytes: length of the log, to which a run that goes on from here cuts it back.
 
     Raises:
         StoreError: the file cannot be written; earlier checkpoints are all there.
     """
     attributes = {
         "physics_hash": config.physics_hash(),
-        "seed": config.seed,
-        "optimizer": config.train.optimizer,
+        "input": tomli_w.dumps(config.to_dict()),
+        "changes": state.changes,
+        "log_bytes": log_bytes,
         "seconds": state.seconds,
         "cpu_seconds": cpu_seconds,
     }
     save_checkpoint(directory, state.epoch, state.arrays(), attributes, config.output.keep)
 
 
-def check_same_problem(config: Config, checkpoint: Checkpoint) -> None:
-    """Refuse to continue a checkpoint of another physical problem, or with another optimiser.
+def check_same_problem(config: Config, checkpoint: Checkpoint) -> list[Change]:
+    """What differs between this input and the one that the checkpoint was written with.
 
     Raises:
-        ConfigError: naming the fix.
+        ConfigError: another physical problem, or networks or an optimiser that the checkpoint does not fit;
+            every such key is named, with both values.
     """
-    optimizer = checkpoint.attributes.get("optimizer", config.train.optimizer)
-    if optimizer != config.train.optimizer:
-        raise ConfigError(
-            f'train.optimizer = "{config.train.optimizer}": {checkpoint.path} was written by "{optimizer}", '
-            f'whose moments mean something else; write "{optimizer}", or start a new run with --out',
-            key="train.optimizer",
-        )
-    found: Any = checkpoint.attributes.get("physics_hash")
-    if found != config.physics_hash():
-        raise ConfigError(
-            f"system: the input describes another physical problem than {checkpoint.path}: "
-            "restore [system], [initial] and time.end, or start a new run with --out",
-            key="system",
-        )
+    try:
+        old = parse_config(tomllib.loads(checkpoint.attributes["input"]), environment=False)
+    except (KeyError, ConfigError) as error:
+        raise StoreError(
+            f"{checkpoint.path} was written by another version of dsmsim, which this one cannot continue "
+            f"({error}): start a new run with --out"
+        ) from error
+    changes = changes_between(old, config)
+    for weight, what in (
+        ("physics", "describes another physical problem"),
+        ("state", "has other networks or another optimiser"),
+    ):
+        refused = [change for change in changes if change.weight == weight]
+        if refused:
+            raise ConfigError(
+                "\n  ".join([f"the input {what} than {checkpoint.path}:", *map(str, refused)])
+                + "\nrestore what is on the left, or start a new run with --out",
+                key=refused[0].key,
+            )
+    return changes
+
+
+def _below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -168,6 +168,13 @@ def test_missing_input(command: list[str], tmp_path: Path) -> None:
     assert_refused(call(*command, tmp_path), "is a directory")
 
 
+def test_our_own_method_is_no_baseline(tmp_path: Path) -> None:
+    outcome = call("baseline", "dsm", write_input(tmp_path / "input.toml"), "--out", tmp_path / "out")
+    assert outcome.code == 2
+    assert "it is what `dsmsim run` does" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_unknown_baseline_lists_those_that_are_installed(tmp_path: Path) -> None:
     outcome = call("baseline", "split_stepp", write_input(tmp_path / "input.toml"))
     assert_refused(outcome, "'split_stepp' is not installed", "split_step")

@@ -10,6 +10,7 @@ from typing import Any
 
 import tomli_w
 from commands import Outcome, call
+from fuzzing import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import tiny_input
@@ -100,7 +101,7 @@ def test_the_input_that_is_mutated_is_valid(tmp_path: Path) -> None:
     assert check(tmp_path, tomli_w.dumps(rich_input()).encode()).code == 0
 
 
-@settings(QUICK, max_examples=250)
+@settings(QUICK, max_examples=examples(250))
 @given(path=st.sampled_from(PATHS), value=VALUES)
 def test_a_changed_value(tmp_path: Path, path: tuple[Any, ...], value: Any) -> None:
     data = rich_input()
@@ -116,7 +117,7 @@ def test_a_changed_value(tmp_path: Path, path: tuple[Any, ...], value: Any) -> N
         assert told, outcome.err
 
 
-@settings(QUICK, max_examples=100)
+@settings(QUICK, max_examples=examples(100))
 @given(
     path=st.sampled_from([path for path in PATHS if isinstance(path[-1], str)]),
     letter=st.sampled_from("axz_9"),
@@ -135,7 +136,7 @@ def test_a_misspelt_key(tmp_path: Path, path: tuple[Any, ...], letter: str) -> N
         assert typo in outcome.err or path[-1] in outcome.err
 
 
-@settings(QUICK, max_examples=150)
+@settings(QUICK, max_examples=examples(150))
 @given(
     position=st.integers(0, 10**6),
     cut=st.integers(0, 3),

@@ -33,7 +33,10 @@ def test_run_leaves_what_the_plan_says(finished: tuple[Path, Outcome]) -> None:
     directory, _ = finished
     names = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
     checkpoints = {f"checkpoints/ckpt-{epoch:06d}.h5" for epoch in (0, 2, 4, 6)}
-    assert names == {"input.toml", "resolved.toml", "log.jsonl", "results.h5", *checkpoints}
+    paths = {f"trajectories/{name}" for name in ("rank-0000.h5", "manifest.json")}
+    assert names - {".lock"} == {
+        *("input.toml", "resolved.toml", "log.jsonl", "results.h5", *checkpoints, *paths)
+    }
     assert (directory / "input.toml").read_text() == (directory.parent / "input.toml").read_text()
 
 
@@ -66,7 +69,8 @@ def test_results_open_labelled_in_xarray(finished: tuple[Path, Outcome]) -> None
         assert observables["variance"].dims == ("time", "particle", "axis")
         last = observables["variance"].sel(time=1.0, particle=1, axis=0)
         assert float(last) == observables["variance"].values[-1, 1, 0] > 0.0
-    with xarray.open_dataset(file, group="trajectories", engine="h5netcdf") as paths:
+    shard = finished[0] / "trajectories" / "rank-0000.h5"
+    with xarray.open_dataset(shard, group="trajectories", engine="h5netcdf") as paths:
         assert paths["position"].sizes == {"time": 5, "trajectory": 3, "particle": 2, "axis": 1}
     with xarray.open_dataset(file, group="training", engine="h5netcdf") as training:
         assert training["loss"].dims == ("epoch",)

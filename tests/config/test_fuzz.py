@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from config_examples import every_table, two_bosons
+from fuzzing import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -82,7 +83,7 @@ def outcome(data: Any) -> Config | str:
     return str(failure)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(path=st.sampled_from(PATHS), value=VALUES | NUMBERS)
 def test_a_changed_value(path: tuple[Any, ...], value: Any) -> None:
     data = every_table()
@@ -95,7 +96,7 @@ def test_a_changed_value(path: tuple[Any, ...], value: Any) -> None:
         assert "; " in result
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     path=st.sampled_from(LEAVES),
     position=st.integers(0, 20),
@@ -118,7 +119,7 @@ def test_a_key_with_a_typo(path: tuple[Any, ...], position: int, letter: str, cu
         assert any(name and name in result for name in mentioned), result
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(path=st.sampled_from(PATHS))
 def test_a_missing_entry(path: tuple[Any, ...]) -> None:
     data = every_table()
@@ -128,13 +129,13 @@ def test_a_missing_entry(path: tuple[Any, ...]) -> None:
         assert any(step in result for step in path if isinstance(step, str))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=VALUES | st.dictionaries(st.sampled_from(list(every_table())), VALUES))
 def test_arbitrary_tables(data: Any) -> None:
     outcome(data)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(table=st.sampled_from(list(every_table())), data=st.data())
 def test_arbitrary_values_for_the_keys_of_a_table(table: str, data: st.DataObject) -> None:
     full = every_table()
@@ -144,7 +145,9 @@ def test_arbitrary_values_for_the_keys_of_a_table(table: str, data: st.DataObjec
     outcome(base)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     content=st.binary(max_size=60) | st.text(alphabet="[]{}=\"'.#,\n abt01\\", max_size=60).map(str.encode)
 )
@@ -161,7 +164,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(text=st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=20))
 def test_arbitrary_expressions(text: str) -> None:
     try:

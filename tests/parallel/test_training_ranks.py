@@ -10,7 +10,7 @@ from launchers import mpirun, needs_mpirun, run_dsmsim, torchrun
 from run_files import assert_close_run, finished_run, log_of, losses_of
 from tiny import write_input
 
-from dsmsim.store import RunDirectory, read_results
+from dsmsim.store import RunDirectory, read_results, read_trajectories
 
 # five blocks of trajectories and five of samples: no number of ranks above one shares them out evenly
 UNEVEN = {
@@ -48,7 +48,8 @@ def assert_same_as(plain: Path, run: Path, ranks: int, launcher: str) -> None:
     facts = stored.attributes["provenance"]
     assert (facts["world_size"], facts["launcher"]) == (ranks, launcher)
     assert len(facts["hosts"]) == len(facts["devices"]) == ranks
-    paths, expected_paths = (each.results["trajectories"]["position"] for each in (stored, reference))
+    paths, expected_paths = (read_trajectories(each)["position"] for each in (run, plain))
+    assert paths.shape == (5, 90, 2, 1)
     np.testing.assert_allclose(paths, expected_paths, rtol=0.0, atol=1e-9)
     errors, expected_errors = (each.results["errors/closed_form"] for each in (stored, reference))
     assert {name: float(errors[name].sum()) for name in errors} == pytest.approx(

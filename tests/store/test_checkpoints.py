@@ -72,7 +72,8 @@ def test_every_torn_file_is_found(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, 1, ARRAYS, ATTRIBUTES, keep=3)
     newest = save_checkpoint(tmp_path, 2, ARRAYS, ATTRIBUTES, keep=3)
     whole = newest.read_bytes()
-    for length in [0, 1, 511, 512, 513, len(whole) // 2, len(whole) - 1]:
+    random = np.random.default_rng(3).integers(0, len(whole), 200)
+    for length in [0, 1, 511, 512, 513, len(whole) // 2, len(whole) - 1, *random]:
         newest.write_bytes(whole[:length])
         assert load_checkpoint(tmp_path).epoch == 1
     newest.write_bytes(whole + b"\0")

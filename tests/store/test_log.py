@@ -34,15 +34,19 @@ def test_unfinished_line_is_ignored_and_then_removed(tmp_path: Path) -> None:
     assert read_jsonlines(path) == [{"epoch": 1}, {"epoch": 2}]
 
 
-def test_resume_cuts_later_epochs(tmp_path: Path) -> None:
-    with JsonLines(tmp_path / "log.jsonl") as log:
-        log.write({"event": "start"})
-        for epoch in range(5):
-            log.write({"epoch": epoch})
-        log.truncate_after(2)
-        log.write({"epoch": 3, "again": True})
-    expected = [{"event": "start"}, {"epoch": 0}, {"epoch": 1}, {"epoch": 2}, {"epoch": 3, "again": True}]
-    assert read_jsonlines(tmp_path / "log.jsonl") == expected
+def test_a_log_is_cut_back_to_what_was_synced(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with JsonLines(path) as log:
+        log.write({"epoch": 0})
+        size = log.sync()
+        assert size == path.stat().st_size
+        log.write({"epoch": 1})
+    path.write_bytes(path.read_bytes() + b"\0\0\0 lost in a power failure\n")
+    with JsonLines(path) as log:
+        assert log.cut(size) == 0
+        log.write({"epoch": 1, "again": True})
+        assert log.cut(10**6) == 10**6 - path.stat().st_size  # so many bytes are missing
+    assert read_jsonlines(path) == [{"epoch": 0}, {"epoch": 1, "again": True}]
 
 
 def test_damaged_and_missing_logs_are_explained(tmp_path: Path) -> None:

@@ -16,12 +16,16 @@ OWN = [
     "report.html",
     "figures/density.png",
     "references/split_step/results.h5",
+    "trajectories/rank-0001.h5",
+    "trajectories/manifest.json",
 ]
 LEFT_BY_KILLED_WRITERS = [
     ".results.h5.12.tmp",
     "checkpoints/.ckpt-000010.h5.12.tmp",
     "references/split_step/.results.h5.12.tmp",
     "references/fock/.results.h5.12.tmp",
+    "figures/.density.png.7.tmp",
+    "trajectories/.rank-0003.h5.12.tmp",
 ]
 FOREIGN = ["notes.txt", "figures/sketch.jpg", "checkpoints/best.pt", "results.h5.bak", ".hidden.tmp"]
 
@@ -62,7 +66,17 @@ def test_files_of_others_are_no_obstacle(tmp_path: Path) -> None:
     assert all(path.exists() for path in foreign)
 
 
-@pytest.mark.parametrize("name", [*OWN, *LEFT_BY_KILLED_WRITERS, "input.toml", "checkpoints/ckpt-000010.h5"])
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    """It is no run, and nobody can read it."""
+    left = [put(tmp_path, name) for name in LEFT_BY_KILLED_WRITERS]
+    names = [".notes.txt.12.tmp", ".hidden.tmp", "other/.results.h5.1.tmp"]
+    foreign = [put(tmp_path, name) for name in names]
+    RunDirectory.create(tmp_path)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in foreign)
+
+
+@pytest.mark.parametrize("name", [*OWN, "input.toml", "checkpoints/ckpt-000010.h5"])
 def test_anything_of_a_run_is_refused(tmp_path: Path, name: str) -> None:
     there = put(tmp_path, name)
     with pytest.raises(ConfigError) as caught:

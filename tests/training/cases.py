@@ -17,12 +17,12 @@ from dsmsim.networks import PotentialFields
 from dsmsim.parallel import StopRequest, World, blocks_of_rank
 from dsmsim.residuals import LossFunction, residual_loss
 from dsmsim.residuals.madelung import madelung_loss
-from dsmsim.store import Checkpoint, load_checkpoint, save_checkpoint
+from dsmsim.store import Checkpoint, load_checkpoint
 from dsmsim.training.batch import block_count, slice_count, training_points
 from dsmsim.training.causal import causal_weights
 from dsmsim.training.engines import by_autograd
 from dsmsim.training.loop import Hooks, train
-from dsmsim.training.state import TrainState, new_state
+from dsmsim.training.state import TrainState, new_state, save_state
 from dsmsim.training.step import Objective
 
 SILENT = Hooks(lambda entry: None, lambda epoch, loss: None, lambda: None)
@@ -86,8 +86,7 @@ def trained_on(size: int, config: Config) -> list[TrainState]:
 
 def stored(state: TrainState, config: Config, directory: Path) -> Checkpoint:
     """The state written to a file and read back."""
-    attributes = {"physics_hash": config.physics_hash(), "optimizer": config.train.optimizer}
-    save_checkpoint(directory, state.epoch, state.arrays(), attributes, keep=1)
+    save_state(config, state, directory, cpu_seconds=0.0)
     return load_checkpoint(directory)
 
 

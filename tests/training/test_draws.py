@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from kept_paths import KeptPaths
 from ranks import run_ranks
 from scipy.special import ndtr
 from tiny import tiny_config
@@ -56,12 +57,12 @@ class Bent(nn.Module):
         return u, 0.3 * push * t + 0.4 * torch.sin(2.0 * x + t)
 
 
-def run(config: Config, world: World | None = None) -> Evaluation:
+def run(config: Config, world: World | None = None, keep: KeptPaths | None = None) -> Evaluation:
     world = world or World()
     state = new_state(config, world)
     fields: Any = Bent(state.fields.frame)
     bent = TrainState(state.system, state.initial, fields, state.optimizer)
-    return evaluate(config, bent, world, lambda done, total: None)
+    return evaluate(config, bent, world, lambda done, total: None, keep=keep)
 
 
 NAMES = "mean", "variance", "covariance", "center_of_mass_mean", "center_of_mass_variance", "energy"
@@ -250,9 +251,9 @@ def test_which_process_is_sampled(evaluation: Any, sampler: Any, expected: Proce
 def final_positions(changes: dict[str, Any]) -> np.ndarray:
     stored = {"output.trajectories": 40, "evaluation.trials": 1, "time.save": [0.21, 0.5, 1.0]}
     config = mode("flow", stored | changes)
-    positions = run(config).positions
-    assert positions is not None
-    return positions
+    kept = KeptPaths(config)
+    run(config, keep=kept)
+    return kept.positions
 
 
 def test_the_flow_is_interpolated_to_the_order_of_its_steps() -> None:

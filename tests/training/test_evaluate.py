@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import signal
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from exact_fields import ExactFields, exact_form
+from kept_paths import KeptPaths
 from ranks import run_ranks
 from tiny import tiny_config
 from torch import Tensor
 
 from dsmsim.config import Config
-from dsmsim.errors import DivergedError
+from dsmsim.errors import DivergedError, StoppedEarly, StoreError
 from dsmsim.networks import Fields
-from dsmsim.parallel import World, random_stream
+from dsmsim.parallel import StopRequest, World, random_stream
 from dsmsim.training import draws
 from dsmsim.training import evaluate as evaluation
 from dsmsim.training.evaluate import Evaluation, evaluate
@@ -34,9 +37,17 @@ def silent(done: int, total: int) -> None:
     """A progress that is not looked at."""
 
 
-def run(config: Config, world: World | None = None) -> Evaluation:
+def run(config: Config, world: World | None = None, keep: KeptPaths | None = None) -> Evaluation:
     world = world or World()
-    return evaluate(config, new_state(config, world), world, silent)
+    return evaluate(config, new_state(config, world), world, silent, keep=keep)
+
+
+def paths_of(config: Config, size: int = 1) -> np.ndarray:
+    """(T, trajectories, n) that the ranks together keep."""
+    kept = KeptPaths(config)
+    run_ranks(size, lambda world: run(config, world, kept))
+    assert np.isfinite(kept.positions).all()
+    return kept.positions
 
 
 @pytest.mark.parametrize("size", [2, 5, 8])
@@ -44,7 +55,8 @@ def test_observables_do_not_depend_on_the_number_of_ranks(size: int) -> None:
     """Six blocks: even shares, uneven ones, and ranks that own none."""
     config = plain_config({"output.trajectories": 50})
     alone = run(config)
-    for rank, result in enumerate(run_ranks(size, lambda world: run(config, world))):
+    assert np.array_equal(paths_of(config, size), paths_of(config))
+    for result in run_ranks(size, lambda world: run(config, world)):
         for group in ("observables", "density"):
             found, expected = getattr(result.sums, group)(), getattr(alone.sums, group)()
             assert found.keys() == expected.keys()
@@ -58,11 +70,6 @@ def test_observables_do_not_depend_on_the_number_of_ranks(size: int) -> None:
         for check, same in zip(result.checks, alone.checks, strict=True):
             assert (check.name, check.passed) == (same.name, same.passed)
             assert check.value == pytest.approx(same.value, rel=1e-9, abs=1e-12)
-        if rank == 0:
-            assert result.positions is not None
-            assert np.array_equal(result.positions, alone.positions)
-        else:
-            assert result.positions is None
 
 
 @pytest.mark.parametrize("block", [2000, 25])
@@ -71,10 +78,8 @@ def test_stored_trajectories(block: int, size: int, monkeypatch: pytest.MonkeyPa
     """The first ones, trial by trial and block by block; they start where the streams of the blocks say."""
     monkeypatch.setattr(draws, "SAMPLE_BLOCK", block)
     config = plain_config({"output.trajectories": 70})
-    result = run_ranks(size, lambda world: run(config, world))[0]
-    assert result.positions is not None
-    assert result.positions.shape == (5, 70, 2)
-    assert result.positions.dtype == np.float64
+    positions = paths_of(config, size)
+    assert positions.shape == (5, 70, 2)
 
     initial = new_state(config, World()).initial
     # 40 samples a trial: one block, or two of 20
@@ -84,28 +89,25 @@ def test_stored_trajectories(block: int, size: int, monkeypatch: pytest.MonkeyPa
         initial.sample(random_stream(config.seed, "evaluate", *key), count)
         for key, count in zip(keys, sizes, strict=True)
     ]
-    assert np.array_equal(result.positions[0], np.concatenate(starts)[:70])
+    assert np.array_equal(positions[0], np.concatenate(starts)[:70])
     # a trajectory keeps its place in the array at all times: neighbours in time go together
-    for before, after in zip(result.positions[:-1], result.positions[1:], strict=True):
+    for before, after in itertools.pairwise(positions):
         assert not np.any(before == after)
         assert np.corrcoef(before[:, 0], after[:, 0])[0, 1] > 0.5
 
 
 def test_no_trajectories_unless_asked_for() -> None:
-    assert run(plain_config()).positions is None
+    assert paths_of(plain_config()).shape == (5, 0, 2)
 
 
 def test_saved_times_are_those_of_the_input() -> None:
     """An uneven list without 0: the state at a saved time does not depend on which others are saved."""
     config = plain_config({"time.save": [0.25, 0.7, 1.0], "output.trajectories": 10})
-    result = run(config)
-    assert result.positions is not None
-    assert result.positions.shape == (3, 10, 2)
-    assert result.sums.observables()["time"].tolist() == [0.25, 0.7, 1.0]
-    fewer = run(plain_config({"time.save": [0.25, 1.0], "output.trajectories": 10}))
-    assert fewer.positions is not None
-    assert np.array_equal(fewer.positions[0], result.positions[0])
-    assert not np.array_equal(fewer.positions[1], result.positions[2])  # other steps, other noise
+    assert run(config).sums.observables()["time"].tolist() == [0.25, 0.7, 1.0]
+    three = paths_of(config)
+    two = paths_of(plain_config({"time.save": [0.25, 1.0], "output.trajectories": 10}))
+    assert np.array_equal(two[0], three[0])
+    assert not np.array_equal(two[1], three[2])  # other steps, other noise
 
 
 def test_progress_counts_the_samples_of_this_rank() -> None:
@@ -120,6 +122,65 @@ def test_progress_counts_the_samples_of_this_rank() -> None:
 
     run_ranks(2, work)
     assert told == [[(60, 120), (120, 120)]] * 2
+
+
+def stopped_by(rank: int, after: int, size: int) -> list[str | None]:
+    """Evaluate six blocks; `rank` gets a signal after `after` of its samples. What each rank stops with."""
+    config = plain_config()
+
+    def work(world: World) -> str | None:
+        stop = StopRequest()
+
+        def progress(done: int, total: int) -> None:
+            if (world.rank, done) == (rank, after):
+                stop.ask(signal.SIGUSR1)
+
+        try:
+            evaluate(config, new_state(config, world), world, progress, stop)
+        except StoppedEarly as error:
+            return str(error)
+        return None
+
+    return run_ranks(size, work)
+
+
+@pytest.mark.parametrize(("size", "turns"), [(1, 6), (2, 3), (5, 2)])
+def test_all_ranks_stop_after_the_same_block(size: int, turns: int) -> None:
+    """Also those that have no block left when one of them is asked."""
+    told = stopped_by(size - 1, 40, size)
+    assert len(told) == size
+    assert len(set(told)) == 1
+    assert f"after 1 of {turns} blocks of samples (signal SIGUSR1)" in str(told[0])
+
+
+@pytest.mark.parametrize(("rank", "after", "size"), [(0, 240, 1), (1, 40, 6)])
+def test_a_stop_that_comes_with_the_last_block_comes_too_late(rank: int, after: int, size: int) -> None:
+    assert stopped_by(rank, after, size) == [None] * size
+
+
+def test_a_block_that_would_end_after_the_time_limit_is_not_begun() -> None:
+    config, clock = plain_config(), iter([0.0])
+
+    def now() -> float:  # it stands still, one ms before the limit
+        return next(clock, 999.999)
+
+    with pytest.raises(StoppedEarly, match=r"after 1 of 6 blocks.*time limit of 1000 s"):
+        evaluate(config, new_state(config, World()), World(), silent, StopRequest(1000.0, clock=now))
+
+
+def test_a_disk_that_is_full_for_one_rank_ends_all_in_order() -> None:
+    config = plain_config({"output.trajectories": 240})
+
+    def work(world: World) -> tuple[str, bool]:
+        def keep(first: int, index: int, positions: np.ndarray) -> None:
+            if (world.rank, first) == (1, 120):
+                raise StoreError("no space")
+
+        with pytest.raises(StoreError) as caught:
+            evaluate(config, new_state(config, world), world, silent, keep=keep)
+        return str(caught.value), caught.value is world._agreed
+
+    assert run_ranks(2, work) == [("no space", True)] * 2
 
 
 EXACT: dict[str, Any] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from cases import GAUSS_NEWTON, LBFGS, POTENTIAL, SILENT, TT, assert_identical, config_of, stored
 
 from dsmsim.config import Config
@@ -134,7 +135,7 @@ def test_arrays_are_not_changed_by_loading_them_into_another_precision(tmp_path:
     single.load(checkpoint)
     for name, value in single.arrays().items():
         np.testing.assert_allclose(value, checkpoint.arrays[name], rtol=1e-6, atol=1e-12)
-        kept = name.endswith("/step") or name.startswith("training/")
+        kept = name.endswith("/step") or name.startswith(("training/", "best/"))
         assert kept or value.dtype == np.float32
 
 
@@ -146,15 +147,18 @@ def test_arrays_are_not_changed_by_loading_them_into_another_precision(tmp_path:
 def test_another_physics_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
     config = config_of({})
     checkpoint = stored(new_state(config, World()), config, tmp_path)
-    with pytest.raises(ConfigError, match=r"another physical problem .* --out") as caught:
+    with pytest.raises(ConfigError, match=r"another physical problem (.|\n)* --out") as caught:
         check_same_problem(config_of(changes), checkpoint)
-    assert caught.value.key == "system"
+    (key,) = changes
+    assert caught.value.key == key
+    assert f"\n  {key}: " in str(caught.value)
+    assert f" -> {changes[key]}\n" in str(caught.value)
 
 
 def test_another_optimiser_is_refused(tmp_path: Path) -> None:
     config = config_of({"train.optimizer": "soap"})
     checkpoint = stored(new_state(config, World()), config, tmp_path)
-    with pytest.raises(ConfigError, match=r'train.optimizer = "adam".* write "soap"') as caught:
+    with pytest.raises(ConfigError, match=r'train.optimizer: "soap" -> "adam"\n') as caught:
         check_same_problem(config_of({"train.optimizer": "adam"}), checkpoint)
     assert caught.value.key == "train.optimizer"
 
@@ -162,9 +166,54 @@ def test_another_optimiser_is_refused(tmp_path: Path) -> None:
 def test_another_way_to_the_same_answer_is_accepted(tmp_path: Path) -> None:
     config = config_of({})
     checkpoint = stored(new_state(config, World()), config, tmp_path)
-    check_same_problem(config, checkpoint)
+    assert check_same_problem(config, checkpoint) == []
     longer = {"train.epochs": 60, "train.learning_rate": 1e-4, "time.steps": 16, "evaluation.samples": 60}
-    check_same_problem(config_of(longer), checkpoint)
+    changes = check_same_problem(config_of(longer | {"run.time_limit": "2 h"}), checkpoint)
+    assert [str(change) for change in changes] == [
+        "time.steps: 8 -> 16",
+        "train.epochs: 6 -> 60",
+        "train.learning_rate: 0.01 -> 0.0001",
+        "evaluation.samples: 240 -> 60",
+        'run.time_limit: absent -> "2 h"',
+    ]
+    weights = [change.weight for change in changes]
+    assert weights == ["training", "training", "training", "results", "other"]
+
+
+def test_a_checkpoint_without_its_input_is_refused(tmp_path: Path) -> None:
+    config = config_of({})
+    checkpoint = stored(new_state(config, World()), config, tmp_path)
+    del checkpoint.attributes["input"]
+    with pytest.raises(StoreError, match="written by another version"):
+        check_same_problem(config, checkpoint)
+
+
+def test_the_best_state_is_the_one_of_the_smallest_smoothed_loss(tmp_path: Path) -> None:
+    """A learning rate that grows in the end spoils what was reached."""
+    config = config_of({"train.epochs": 12})
+    state = new_state(config, World())
+    seen: list[tuple[float, dict[str, np.ndarray]]] = []
+
+    def see(epoch: int, loss: float) -> None:
+        model = {name: p.detach().numpy().copy() for name, p in state.fields.named_parameters()}
+        seen.append((state.smoothed_loss, model))
+        if epoch == 8:
+            with torch.no_grad():
+                for parameter in state.fields.parameters():
+                    parameter.mul_(3.0)
+
+    train(config, state, World(), StopRequest(), Hooks(lambda entry: None, see, lambda: None))
+    losses = [loss for loss, _ in seen]
+    best = int(np.argmin(losses))
+    assert best < 8
+    again = new_state(config, World())
+    again.load(stored(state, config, tmp_path))
+    for each in (state, again):
+        assert each.best is not None
+        assert (each.best.epoch, each.best.loss) == (best + 1, losses[best])
+        each.take_best()
+        found = {name: p.detach().numpy() for name, p in each.fields.named_parameters()}
+        assert_identical(found, seen[best][1])
 
 
 @pytest.mark.parametrize(

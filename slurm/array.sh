@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Several inputs, each a task of a job array, on one node: one rank, started by srun;
+# a run that was stopped is continued when this is submitted again.
+#   sbatch --array=0-2 slurm/array.sh A.toml B.toml C.toml
+# docs/clusters.md explains what stands here.
+#SBATCH --job-name=dsmsim-array
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=1
+#SBATCH --time=4:00:00
+#SBATCH --signal=B:USR1@120
+#SBATCH --output=%x-%A_%a.log
+#SBATCH --open-mode=append
+set -euo pipefail
+
+inputs=("$@")
+task=${SLURM_ARRAY_TASK_ID:?usage: sbatch --array=0-2 slurm/array.sh A.toml B.toml C.toml}
+input=${inputs[task]:?there is no input for task $task of the array}
+
+if [ -d .venv ]; then export PATH="$PWD/.venv/bin:$PATH"; fi
+export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1} OMP_WAIT_POLICY=passive
+
+srun --export=ALL --mpi=none --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \
+    dsmsim run "$input" --resume &
+child=$!
+
+# Slurm signals this shell, the launcher passes SIGUSR1 on to the ranks, and they save and stop.
+asked=''
+trap 'asked=yes interrupted=yes; kill -USR1 "$child" 2>/dev/null || true' USR1 TERM
+interrupted=yes
+while [ -n "$interrupted" ]; do
+    interrupted='' code=0
+    wait "$child" || code=$?
+done
+# A signal that comes before dsmsim listens, or after it has saved, ends it with another code.
+if [ -n "$asked" ] && [ "$code" != 0 ]; then code=75; fi
+
+exit "$code"

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# An input, on 2 nodes: 2 ranks on each, started by mpirun;
+# a run that was stopped is continued when this is submitted again.
+#   sbatch slurm/many_nodes_mpirun.sh INPUT.toml
+# docs/clusters.md explains what stands here.
+#SBATCH --job-name=dsmsim-many_nodes_mpirun
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=2
+#SBATCH --cpus-per-task=1
+#SBATCH --time=4:00:00
+#SBATCH --signal=B:USR1@120
+#SBATCH --output=%x-%j.log
+#SBATCH --open-mode=append
+set -euo pipefail
+
+input=${1:?usage: sbatch slurm/many_nodes_mpirun.sh INPUT.toml}
+
+if [ -d .venv ]; then export PATH="$PWD/.venv/bin:$PATH"; fi
+export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1} OMP_WAIT_POLICY=passive
+export SLURM_CPU_BIND=none  # the helper of mpirun on a node may use all cores of the job
+
+mpirun -n "$SLURM_NTASKS" dsmsim run "$input" --resume &
+child=$!
+
+# Slurm signals this shell, the launcher passes SIGUSR1 on to the ranks, and they save and stop.
+asked=''
+trap 'asked=yes interrupted=yes; kill -USR1 "$child" 2>/dev/null || true' USR1 TERM
+interrupted=yes
+while [ -n "$interrupted" ]; do
+    interrupted='' code=0
+    wait "$child" || code=$?
+done
+# A signal that comes before dsmsim listens, or after it has saved, ends it with another code.
+if [ -n "$asked" ] && [ "$code" != 0 ]; then code=75; fi
+
+exit "$code"
