@@ -320,6 +320,8 @@ def slurm(
         setup=tuple(setup or ()),
     )
     made = batch.prepare(inputs, request, seeds=seeds, out=out, script=script, overwrite=overwrite)
+    for warning in made.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"wrote {made.script}: {request.ranks} rank{'s' if request.ranks > 1 else ''} in each job")
     if not submit:
         typer.echo(f"submit it by: {shlex.join(batch.submission_command(made.script, chain))}")

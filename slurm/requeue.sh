@@ -35,9 +35,10 @@ done
 if [ -n "$asked" ] && [ "$code" != 0 ]; then code=75; fi
 
 # 75: stopped by the time limit, if the job is still RUNNING; it is not after scancel.
+job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
 if [ "$code" = 75 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 100 ] &&
-    [ "$(squeue --noheader --job "$SLURM_JOB_ID" --format %T)" = RUNNING ]; then
-    scontrol requeue "$SLURM_JOB_ID"
+    [ "$(squeue --noheader --jobs "$job" --format %T)" = RUNNING ]; then
+    scontrol requeue "$job"
 fi
 
 exit "$code"

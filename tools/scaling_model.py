@@ -12,6 +12,7 @@ Epochs of the input are really trained, in this process, with a few sizes of the
 two numbers, and every sum and broadcast is counted on the way. How long they take on P ranks follows from
 latency and bandwidth (`dsmsim/parallel/diagnosis.py`), which `dsmsim doctor` prints for two or more ranks of
 the user's machine. What ranks tell each other about stopping goes by gloo even where gradients go by nccl.
+With --seconds-per-point and --fixed-seconds, of a GPU say, nothing is timed here but only counted.
 
 Strong scaling shares the input's points out; a rank has whole blocks, so that more ranks than blocks do not
 help. Weak scaling gives every rank the input's points. Not in the model: ranks that wait for a slower one.
@@ -34,7 +35,7 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,9 +105,9 @@ class Work:
         parameters: of all networks.
     """
 
-    fixed: float
-    per_point: float
-    exchanges: dict[Exchange, float]
+    fixed: float = 0.0
+    per_point: float = 0.0
+    exchanges: dict[Exchange, float] = field(default_factory=dict)
     save_seconds: float = 0.0
     saves: float = 0.0
     saves_per_second: float = 0.0
@@ -178,7 +179,7 @@ def epoch_seconds(cases: Sequence[tuple[Config, World]], turns: int) -> list[flo
         for (config, world), state, own in zip(cases, states, times, strict=True):
             found = few_epochs(config, world, state)
             own += found if turn > 0 else []  # the first turn warms up
-    return [statistics.median(own) for own in times]
+    return [statistics.median(own) if own else 0.0 for own in times]
 
 
 def few_epochs(config: Config, world: World, state: TrainState) -> list[float]:
@@ -193,40 +194,50 @@ def few_epochs(config: Config, world: World, state: TrainState) -> list[float]:
 def measure(config: Config, turns: int, world: World) -> tuple[Work, float]:
     """Train with batches of several sizes, every rank alone, and with the whole input on all ranks.
 
+    Args:
+        turns: times that every size is measured; 0: nothing is timed, the smallest batch is only counted.
+
     Returns:
-        The work, of the slowest rank; and the time (s) of an epoch of the input on these ranks.
+        The work, of the slowest rank; and the time (s) of an epoch of the input on these ranks. Times are 0
+        where there were no turns.
     """
-    block = config.train.points // block_count(config)
     counting = CountingWorld(device=world.device)
-    cases: list[tuple[Config, World]] = [(with_blocks(config, blocks), counting) for blocks in BATCHES]
-    cases.append((with_blocks(config, block_count(config)), world))
+    batches = BATCHES if turns > 0 else BATCHES[:1]
+    cases: list[tuple[Config, World]] = [(with_blocks(config, blocks), counting) for blocks in batches]
+    if turns > 0:
+        cases.append((with_blocks(config, block_count(config)), world))
     times = epoch_seconds(cases, turns)
+    work = counted(config, counting, len(batches), turns)
+    if turns == 0:
+        return work, 0.0
     *alone, whole = world.max_(torch.tensor(times, dtype=torch.float64)).tolist()
-    columns = np.array([[1.0, block * blocks] for blocks in BATCHES]) / np.array(alone)[:, None]
+    block = config.train.points // block_count(config)
+    columns = np.array([[1.0, block * blocks] for blocks in batches]) / np.array(alone)[:, None]
     (fixed, per_point), _ = nnls(columns, np.ones(len(alone)))  # relative errors count
-    state = new_state(config, World(device=world.device))
+    return replace(work, fixed=float(fixed), per_point=float(per_point)), whole
+
+
+def counted(config: Config, counting: CountingWorld, batches: int, turns: int) -> Work:
+    """What the epochs of some sizes of the batch sent, per epoch, and what a checkpoint takes."""
+    state = new_state(config, World(device=counting.device))
     with tempfile.TemporaryDirectory(prefix="dsmsim-scaling-") as place:
         began = time.perf_counter()
         save_state(config, state, Path(place), 0.0)
         saved = time.perf_counter() - began
-    parameters = sum(parameter.numel() for parameter in state.fields.parameters())
     # parameters are sent once, at the beginning, and not in every epoch
     sizes = [parameter.numel() * parameter.element_size() for parameter in state.fields.parameters()]
     for size in sizes:
-        counting.seen[Exchange("broadcast", size, False)] -= len(BATCHES)
-    trained = len(BATCHES) * (turns + 1) * EPOCHS
+        counting.seen[Exchange("broadcast", size, False)] -= batches
+    trained = batches * (turns + 1) * EPOCHS
     every = config.output.cadence
     by_epochs = every.unit == "epochs"
-    work = Work(
-        fixed=float(fixed),
-        per_point=float(per_point),
+    return Work(
         exchanges={kind: count / trained for kind, count in counting.seen.items() if count > 0},
         save_seconds=saved,
         saves=1.0 / every.number if by_epochs else 0.0,
         saves_per_second=0.0 if by_epochs else 1.0 / every.number,
         parameters=sum(parameter.numel() for parameter in state.fields.parameters()),
     )
-    return work, whole
 
 
 def network_of(arguments: argparse.Namespace, world: World) -> Network | None:
@@ -346,7 +357,12 @@ def main() -> None:
         network = network_of(arguments, world)
         if network is None:
             raise SystemExit("give --latency and --bandwidth, or --from doctor.json, or start two ranks")
-        work, whole = measure(config, arguments.turns, world)
+        per_point, fixed = arguments.seconds_per_point, arguments.fixed_seconds
+        if (per_point is None) != (fixed is None):
+            raise SystemExit("give --seconds-per-point and --fixed-seconds together, or neither")
+        work, whole = measure(config, arguments.turns if fixed is None else 0, world)
+        if fixed is not None:
+            work = replace(work, per_point=per_point, fixed=fixed)
         if world.rank != 0:
             return
         report(arguments, config, work, network, world.size, whole)
@@ -359,17 +375,16 @@ def report(
     console = Console(width=None if sys.stdout.isatty() else 110)
     blocks, block = block_count(config), config.train.points // block_count(config)
     console.print(work_table(config, work, network))
-    bare = Work(work.fixed, work.per_point, work.exchanges)  # no file was written in that time
-    expected = predict(bare, network, "strong", size, blocks, block).total
-    console.print(
-        f"an epoch here on {size} rank{'s' if size > 1 else ''}: measured {1e3 * whole:.2f} ms, "
-        f"predicted {1e3 * expected:.2f} ms ({expected / whole - 1.0:+.0%})"
-    )
-    given = {"per_point": arguments.seconds_per_point, "fixed": arguments.fixed_seconds}
-    there = Work(**(vars(work) | {name: value for name, value in given.items() if value is not None}))
+    if whole > 0.0:
+        bare = Work(work.fixed, work.per_point, work.exchanges)  # no file was written in that time
+        expected = predict(bare, network, "strong", size, blocks, block).total
+        console.print(
+            f"an epoch here on {size} rank{'s' if size > 1 else ''}: measured {1e3 * whole:.2f} ms, "
+            f"predicted {1e3 * expected:.2f} ms ({expected / whole - 1.0:+.0%})"
+        )
     numbers = sorted({1, *arguments.ranks})
     found = [
-        [predict(there, network, scaling, ranks, blocks, block) for ranks in numbers]
+        [predict(work, network, scaling, ranks, blocks, block) for ranks in numbers]
         for scaling in ("strong", "weak")
     ]
     for predictions in found:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsmsim.batch.request import BatchRequest, check_inputs, check_request
+from dsmsim.batch.request import BatchRequest, check_inputs, check_request, warnings
 from dsmsim.batch.script import Work, job_name, render
-from dsmsim.batch.submit import write_script
-from dsmsim.batch.sweep import parse_seeds, seed_inputs
+from dsmsim.batch.submit import require_new, write_script
+from dsmsim.batch.sweep import seed_inputs
 from dsmsim.config import load_config
 from dsmsim.errors import ConfigError
 
@@ -23,11 +23,13 @@ class Prepared:
         script: its file.
         inputs: the inputs that it runs.
         runs: their directories.
+        warnings: what is allowed but probably not meant.
     """
 
     script: Path
     inputs: tuple[Path, ...]
     runs: tuple[Path, ...]
+    warnings: tuple[str, ...]
 
 
 def prepare(
@@ -61,10 +63,9 @@ def prepare(
         raise ConfigError("--seeds: is for one input; leave it out, or name one input")
     name = job_name(inputs[0].stem + ("-array" if several else ""))
     file = script or Path(f"{name}.sh")
-    if file.exists() and not overwrite:  # before inputs are written beside it
-        raise ConfigError(f"{file} exists: name another file by --script, or give --overwrite")
+    if not overwrite:
+        require_new(file)
     if seeds is not None:
-        parse_seeds(seeds)
         inputs = seed_inputs(inputs[0], seeds, file.with_suffix(".inputs"), overwrite=overwrite)
     runs = [out or Path("runs") / each.stem for each in inputs]
     if len(set(runs)) < len(runs):
@@ -82,5 +83,5 @@ def prepare(
         programs=sysconfig.get_path("scripts"),
         lead=lead,
     )
-    write_script(file, render(request, work), overwrite=overwrite)
-    return Prepared(file, tuple(inputs), tuple(runs))
+    write_script(file, render(request, work))
+    return Prepared(file, tuple(inputs), tuple(runs), tuple(warnings(request, configs)))

@@ -32,7 +32,7 @@ def ready_script(name: str) -> str:
 def main(directory: Path) -> None:
     """Write all of them into a directory, over those that are there."""
     for name in READY:
-        write_script(directory / f"{name}.sh", ready_script(name), overwrite=True)
+        write_script(directory / f"{name}.sh", ready_script(name))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dsmsim.config import Config
+from dsmsim.config import Config, make_plan
 from dsmsim.errors import ConfigError
 
 LAUNCHERS = ("srun", "mpirun")
@@ -74,16 +74,12 @@ def parse_slurm_time(text: str) -> int:
     """
     days, dash, clock = text.rpartition("-")
     parts = clock.split(":")
-    if all(part.isdecimal() and part.isascii() for part in [*([days] if dash else []), *parts]):
-        numbers = [int(part) for part in parts]
-        if dash and len(numbers) <= 3:
-            hours, minutes, seconds = (*numbers, 0, 0)[:3]
-        elif not dash and len(numbers) <= 3:
-            hours, minutes, seconds = ((0, *numbers, 0), (0, *numbers), tuple(numbers))[len(numbers) - 1]
-        else:
-            hours = minutes = seconds = 0
+    if len(parts) <= 3 and all(part.isascii() and part.isdecimal() for part in [*parts, days or "0"]):
+        # what is missing: after days minutes and seconds, otherwise hours, and seconds after minutes alone
+        padded = [*parts, "0", "0"] if dash else ["0"] * (len(parts) < 3) + parts + ["0"]
+        hours, minutes, seconds = map(int, padded[:3])
         total = ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
-        if total > 0:
+        if total > 0 and bool(days) == bool(dash):
             return total
     raise ConfigError(
         f"--time = {text!r}: must be a time as Slurm writes it and more than zero; "
@@ -134,6 +130,15 @@ def check_request(request: BatchRequest, *, several: bool) -> None:
         )
 
 
+def warnings(request: BatchRequest, configs: Sequence[tuple[str, Config]]) -> list[str]:
+    """What the plans of the inputs on so many ranks say is probably not meant, such as ranks without work."""
+    return [
+        f"{name}: {warning}"
+        for name, config in configs
+        for warning in make_plan(config, request.ranks).warnings
+    ]
+
+
 def check_inputs(request: BatchRequest, configs: Sequence[tuple[str, Config]]) -> int:
     """Refuse a request that does not suit an input.
 
@@ -148,7 +153,6 @@ def check_inputs(request: BatchRequest, configs: Sequence[tuple[str, Config]]) -
     """
     for name, config in configs:
         _check_gpus(request, name, config)
-        _check_blocks(request, name, config)
     lead = max(config.run.margin_seconds for _, config in configs)
     if lead + EARLY >= parse_slurm_time(request.time):
         raise _refused(
@@ -176,21 +180,6 @@ def _check_gpus(request: BatchRequest, name: str, config: Config) -> None:
             "write --gpus-per-node with the number on each node",
             key="run.device",
         )
-
-
-def _check_blocks(request: BatchRequest, name: str, config: Config) -> None:
-    train = config.train
-    blocks = train.trajectories // train.block
-    if request.ranks <= blocks:
-        return
-    raise ConfigError(
-        f"--nodes = {request.nodes} with --ntasks-per-node = {request.tasks}: {request.ranks} ranks, but "
-        f"{name} has {blocks} block{'s' if blocks > 1 else ''} of trajectories (train.trajectories = "
-        f"{train.trajectories} / train.block = {train.block}); ask for at most {blocks} ranks, or write "
-        f"train.trajectories = {request.ranks * train.block} and train.points a multiple of it, or a smaller "
-        "train.block",
-        key="--ntasks-per-node",
-    )
 
 
 def _check_option(option: str) -> None:

@@ -210,8 +210,9 @@ def _wait() -> list[str]:
 def _requeue() -> list[str]:
     return [
         f"# {STOPPED}: stopped by the time limit, if the job is still RUNNING; it is not after scancel.",
+        "job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}",
         f'if [ "$code" = {STOPPED} ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {MOST_RESTARTS} ] &&',
-        '    [ "$(squeue --noheader --job "$SLURM_JOB_ID" --format %T)" = RUNNING ]; then',
-        '    scontrol requeue "$SLURM_JOB_ID"',
+        '    [ "$(squeue --noheader --jobs "$job" --format %T)" = RUNNING ]; then',
+        '    scontrol requeue "$job"',
         "fi",
     ]

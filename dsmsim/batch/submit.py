@@ -11,14 +11,18 @@ from dsmsim.errors import ConfigError
 PATIENCE = 120.0  # s for a busy controller to take a job
 
 
-def write_script(file: Path, text: str, *, overwrite: bool) -> None:
-    """Write an executable script.
+def require_new(file: Path) -> None:
+    """Raise ConfigError if a script is there already."""
+    if file.exists():
+        raise ConfigError(f"{file} exists: name another file by --script, or give --overwrite")
+
+
+def write_script(file: Path, text: str) -> None:
+    """Write an executable script, over one that is there.
 
     Raises:
-        ConfigError: it is there already and `overwrite` is False, or it cannot be written.
+        ConfigError: it cannot be written.
     """
-    if file.exists() and not overwrite:
-        raise ConfigError(f"{file} exists: name another file by --script, or give --overwrite")
     try:
         file.write_text(text, encoding="utf-8")
         file.chmod(0o755)

@@ -77,7 +77,7 @@ _SMALLER: dict[str, tuple[tuple[tuple[str, str | None], ...], str]] = {
         "fewer train.trajectories",
     ),
     "evaluation": ((("network.width", None),), "fewer network.blocks"),
-    "results": ((("time.save", None),), "fewer system.particles, evaluation.bins or output.trajectories"),
+    "results": ((("time.save", None),), "fewer system.particles or evaluation.bins"),
 }
 
 

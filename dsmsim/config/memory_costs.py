@@ -130,9 +130,9 @@ def _evaluation(config: Config, optimizer: OptimizerCosts, share: Share) -> int:
 
 
 def _results(config: Config) -> int:
-    """Observables, densities and stored trajectories, in double precision with standard errors."""
+    """Observables and densities, in double precision with standard errors."""
     system, evaluation = config.system, config.evaluation
     times = config.time.save if isinstance(config.time.save, int) else len(config.time.save)
     moments = system.coordinates * (4 + 2 * system.particles + 2 * evaluation.trials)
     density = 2 * system.dimensions * evaluation.bins
-    return 8 * times * (moments + density + 20 + config.output.trajectories * system.coordinates)
+    return 8 * times * (moments + density + 20)

@@ -307,7 +307,9 @@ class OutputTable(Table):
         description='time or epochs between checkpoints: "30 s", "10 min", "1 h", "20 epochs"',
     )
     keep: int = Field(default=3, ge=1, description="checkpoints that are kept, the latest ones")
-    trajectories: int = Field(default=0, ge=0, description="evaluation trajectories stored in results.h5")
+    trajectories: int = Field(
+        default=0, ge=0, description="evaluation trajectories stored in trajectories/, one file a rank"
+    )
     figures: bool = Field(default=True, description="draw figures at the end, where matplotlib is installed")
 
     @property

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from dsmsim.parallel.diagnosis import (
     rank_facts,
     sums_are_right,
 )
+from dsmsim.parallel.job_end import seconds_left
 from dsmsim.terminal import report_console
 from dsmsim.training.batch import block_count
 
@@ -80,6 +82,7 @@ def _launch_facts(environment: LaunchEnvironment) -> LaunchFacts:
         mpi=mpi_library(environment) if environment.rank == 0 else "",
         copies=copies_on_this_host() if environment.launcher == "none" else 1,
         tasks=int(tasks) if tasks.isdigit() else 0,
+        seconds_left=seconds_left() if environment.rank == 0 else None,
     )
 
 
@@ -145,6 +148,8 @@ def _launch_table(launch: LaunchFacts) -> Table:
     table.add_row("launcher", f"{launch.launcher}, this process is rank {launch.rank} of {launch.size}")
     table.add_row("started by", escape(launch.parent) or "unknown")
     table.add_row("MPI library of mpi4py", escape(launch.mpi))
+    if launch.seconds_left is not None:
+        table.add_row("Slurm job ends in", str(timedelta(seconds=round(launch.seconds_left))))
     for name, value in launch.variables.items():
         table.add_row(escape(name), escape(value))
     return table

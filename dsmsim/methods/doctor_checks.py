@@ -45,6 +45,7 @@ class LaunchFacts:
         mpi: name of mpi4py's MPI library, or why there is none, in brackets.
         copies: processes like this one on this host, counted where no launcher was found.
         tasks: tasks of the Slurm job, 0 outside one.
+        seconds_left: until the Slurm job ends; None where there is no limit.
     """
 
     launcher: str
@@ -55,6 +56,7 @@ class LaunchFacts:
     mpi: str
     copies: int
     tasks: int
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)

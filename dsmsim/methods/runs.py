@@ -34,9 +34,7 @@ def run(input_file: Path, out: Path | None, overwrite: bool, resume: bool = Fals
         ConfigError: also where both `overwrite` and `resume` are asked for.
     """
     if overwrite and resume:
-        raise ConfigError(
-            "--overwrite --resume: a run is either replaced or continued; leave one out"
-        )
+        raise ConfigError("--overwrite --resume: a run is either replaced or continued; leave one out")
     config = load_config(input_file)
     directory = out or Path("runs") / input_file.stem
     text = input_file.read_text(encoding="utf-8")

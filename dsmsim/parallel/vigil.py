@@ -187,8 +187,13 @@ class Vigil:
         if self._store.add("asking", 1) > 1:  # one rank asks for all
             self._until(lambda: self._verdict() is not None, 4.0 * self._period)
             return self._first(mine)
+        before = self._signs()
         time.sleep(_GRACE)  # the rank that failed may say why itself
-        return self._verdict() or self._first(self._inquest(mine))
+        verdict = self._verdict()
+        if verdict is None:
+            time.sleep(1.5 * self._period)
+            verdict = self._first(self._found(mine, before, self._signs()))
+        return verdict
 
     def _asked(self) -> bool:
         """True, once the store has answered."""
@@ -198,16 +203,10 @@ class Vigil:
         """This verdict, or the one that was there before."""
         return _read(self._store.compare_set("verdict", "", json.dumps(asdict(mine))))
 
-    def _inquest(self, mine: Verdict) -> Verdict:
-        """Compare the signs of all ranks at two moments: who stands still, and who is behind."""
-        before = self._signs()
-        time.sleep(1.5 * self._period)
-        silent, late = [], []
-        for rank, sign in self._signs().items():
-            if sign.beat == before[rank].beat:
-                silent.append(rank)
-            elif sign.calls < self._calls:
-                late.append(rank)
+    def _found(self, mine: Verdict, before: dict[int, _Sign], now: dict[int, _Sign]) -> Verdict:
+        """The verdict with what the signs of all other ranks tell: who stands still, and who is behind."""
+        silent = [rank for rank, sign in now.items() if sign.beat == before[rank].beat]
+        late = [rank for rank, sign in now.items() if sign.calls < self._calls and rank not in silent]
         found = []
         if silent:
             found.append(f"no sign of life from {self._names(silent)}: killed, crashed or stopped")

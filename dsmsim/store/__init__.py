@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from dsmsim.store.checkpoint import Checkpoint, checkpoint_files, load_checkpoint, save_checkpoint
+from dsmsim.store.checkpoint import (
+    Checkpoint,
+    checkpoint_files,
+    load_checkpoint,
+    load_sums,
+    remove_sums,
+    save_checkpoint,
+    save_sums,
+)
 from dsmsim.store.jsonlines import JsonLines, read_jsonlines
 from dsmsim.store.lock import locked
 from dsmsim.store.provenance import Stopwatch, provenance, stored_config
@@ -38,6 +46,7 @@ __all__ = [
     "Trajectories",
     "checkpoint_files",
     "load_checkpoint",
+    "load_sums",
     "locked",
     "open_trajectories",
     "provenance",
@@ -45,7 +54,9 @@ __all__ = [
     "read_results",
     "read_trajectories",
     "remove_shards",
+    "remove_sums",
     "save_checkpoint",
+    "save_sums",
     "stored_config",
     "update_results",
     "write_manifest",

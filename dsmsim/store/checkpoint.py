@@ -26,6 +26,7 @@ from dsmsim.store.files import hdf5_image, store_error, write_atomically
 
 _BLOCK = 512
 _NAME = re.compile(r"ckpt-(\d{6,})\.h5")
+_SUMS = "samples.h5"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,37 @@ def save_checkpoint(
     """
     if keep < 1 or epoch < 0:
         raise ValueError(f"need keep >= 1 and epoch >= 0, got keep={keep}, epoch={epoch}")
+    path = Path(directory) / f"ckpt-{epoch:06d}.h5"
+    _write(path, epoch, arrays, attributes)
+    for old in [other for other in checkpoint_files(directory) if _epoch(other) <= epoch][:-keep]:
+        _remove(old)
+    return path
 
+
+def save_sums(directory: str | Path, arrays: Mapping[str, ArrayLike], attributes: Mapping[str, Any]) -> None:
+    """Save how far an evaluation has come, in the place of what it saved before; as `save_checkpoint`."""
+    _write(Path(directory) / _SUMS, 0, arrays, attributes)
+
+
+def load_sums(directory: str | Path) -> Checkpoint | None:
+    """How far an evaluation had come; None if it has saved nothing. StoreError if the file is damaged."""
+    path = Path(directory) / _SUMS
+    return _read(path, []) if path.is_file() else None
+
+
+def remove_sums(directory: str | Path) -> None:
+    """Forget how far an evaluation had come. StoreError if the file cannot be removed."""
+    _remove(Path(directory) / _SUMS)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise store_error("remove", path, error) from error
+
+
+def _write(path: Path, epoch: int, arrays: Mapping[str, ArrayLike], attributes: Mapping[str, Any]) -> None:
     def fill(file: h5py.File) -> None:
         file.attrs["epoch"] = epoch
         file.attrs["attributes"] = json.dumps(dict(attributes), default=_plain)
@@ -93,18 +124,11 @@ def save_checkpoint(
 
     image = hdf5_image(fill, user_block=_BLOCK)
     image[:_BLOCK] = _header(image[_BLOCK:])
-    path = Path(directory) / f"ckpt-{epoch:06d}.h5"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise store_error("create", path.parent, error) from error
     write_atomically(path, image)
-    for old in [other for other in checkpoint_files(directory) if _epoch(other) <= epoch][:-keep]:
-        try:
-            old.unlink(missing_ok=True)
-        except OSError as error:
-            raise store_error("remove", old, error) from error
-    return path
 
 
 def load_checkpoint(directory: str | Path) -> Checkpoint:

@@ -21,7 +21,7 @@ from dsmsim.store.files import store_error, write_atomically
 _FIGURES = ("*.png", "*.pdf", "*.svg")
 # what `write_atomically` makes on its way to a file of a run, and nothing that somebody else may have named
 _TEMPORARY = re.compile(
-    r"\.(input\.toml|resolved\.toml|results\.h5|report\.html|ckpt-\d+\.h5|rank-\d+\.h5|manifest\.json|"
+    r"\.(input\.toml|resolved\.toml|results\.h5|report\.html|ckpt-\d+\.h5|samples\.h5|rank-\d+\.h5|manifest\.json|"
     r"[\w-]+\.(png|pdf|svg))\.\d+\.tmp"
 )
 
@@ -164,6 +164,7 @@ class RunDirectory:
             if file.is_file():
                 yield file
         yield from checkpoint_files(self.checkpoints)
+        yield from self.checkpoints.glob("samples.h5")
         yield from self.references.glob(f"*/{self.results.name}")
         yield from self.trajectories.glob("rank-*.h5")
         yield from self.trajectories.glob("manifest.json")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dsmsim.config import Config
-from dsmsim.errors import DivergedError, StoreError
+from dsmsim.errors import DivergedError, StoppedEarly, StoreError
 from dsmsim.parallel import StopRequest, World, start
 from dsmsim.store import (
     JsonLines,
@@ -29,6 +29,7 @@ from dsmsim.training.beginning import Beginning, begin
 from dsmsim.training.evaluate import Evaluation, evaluate
 from dsmsim.training.loop import Hooks, train
 from dsmsim.training.ranks import bonds_of
+from dsmsim.training.sampling import SavedSums
 from dsmsim.training.state import TrainState, new_state, save_state
 from dsmsim.training.trained import model_groups
 from dsmsim.training.trajectory_files import TrajectoryFiles
@@ -150,7 +151,8 @@ def solve_in(
         measured = state.take_best() if config.evaluation.parameters == "best" else state.epoch
         files = stack.enter_context(TrajectoryFiles(config, world, run))
         try:
-            evaluation = evaluate(config, state, world, watcher.sampling, stop, files.add)
+            saved = SavedSums.of_run(config, state, run.checkpoints, watcher.message)
+            evaluation = evaluate(config, state, world, watcher.sampling, stop, files.add, saved)
             evaluation = replace(evaluation, facts={**evaluation.facts, "epoch": measured})
         except DivergedError as error:
             raise world.agreed(error) from None
@@ -168,6 +170,13 @@ def solve_in(
         }
         paths = files.commit()
         world.on_root(lambda: _write(config, state, evaluation, run, provenance(config, **about), paths))
+        world.on_root(saved.remove)
+        reason = stop.agreed(world)
+        if reason is not None:
+            raise StoppedEarly(
+                f"stopped after training and evaluation ({reason}): {run.results} is written; "
+                "what remains is to compare it with references and to draw it"
+            )
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ The samples come in fixed blocks (`draws.py`) shared out over the ranks like the
 observables do not depend on the number of ranks beyond the order of summation. A pilot ensemble comes first;
 it finds the range of the histogram and the linear companion for control variates (`companion.py`).
 
-Between two blocks all ranks agree whether to go on: the one may have been asked to stop, the disk of another
-may be full. What is stored of a block goes to the disk at every saved time.
+Between two blocks all ranks agree whether to go on (`sampling.py`): the one may have been asked to stop, the
+disk of another may be full. What is stored of a block goes to the disk at every saved time.
 
 With noise the integrator stops at every saved time. The flow without noise is smooth: it takes its own steps
 and is interpolated to the same order.
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -28,7 +27,7 @@ import torch
 from torch import Tensor
 
 from dsmsim.config import Config
-from dsmsim.errors import DivergedError, StoppedEarly, StoreError
+from dsmsim.errors import DivergedError
 from dsmsim.measure import Check, CompanionLaw, EnsembleSums, checks_group, density_edges
 from dsmsim.networks import standing_still
 from dsmsim.parallel import StopRequest, World, blocks_of_rank
@@ -36,8 +35,9 @@ from dsmsim.sampler import Process, Remembering, between, evaluation_grid, traje
 from dsmsim.system import center_of_mass, closed_form
 from dsmsim.training.companion import Companion, build_companion, slopes
 from dsmsim.training.draws import SampleBlock, evaluation_process, sample_blocks, uses_control_variates
+from dsmsim.training.sampling import SavedSums, Turns
 from dsmsim.training.state import TrainState
-from dsmsim.training.trajectory_files import kept_of, raise_first
+from dsmsim.training.trajectory_files import kept_of
 
 Array = npt.NDArray[np.float64]
 
@@ -200,6 +200,7 @@ def evaluate(
     progress: Callable[[int, int], None],
     stop: StopRequest | None = None,
     keep: Keep | None = None,
+    saved: SavedSums | None = None,
 ) -> Evaluation:
     """Sample the trained process on all ranks and measure it.
 
@@ -207,14 +208,15 @@ def evaluate(
         progress: called with (samples done, samples in all) of this rank.
         stop: asked between two blocks; None: never stop.
         keep: called with the trajectories that `output.trajectories` asks for; None: none are stored.
+        saved: where an evaluation that is interrupted leaves what it has done; None: nowhere.
 
     Raises:
         DivergedError: a trajectory left for infinity.
         StoppedEarly: it was to stop before the last block; all ranks raise it.
-        StoreError: `keep` failed on a rank; all ranks raise it, as agreed.
+        StoreError: `keep` failed on a rank, or the sums cannot be saved; all ranks raise it, as agreed.
     """
     with standing_still(state.fields):
-        return _evaluate(config, state, world, progress, stop or StopRequest(), keep)
+        return _evaluate(config, state, world, progress, stop or StopRequest(), keep, saved)
 
 
 def _evaluate(
@@ -224,6 +226,7 @@ def _evaluate(
     progress: Callable[[int, int], None],
     stop: StopRequest,
     keep: Keep | None,
+    saved: SavedSums | None,
 ) -> Evaluation:
     course = course_of(config, state)
     edges, rates = pilot(course, world)
@@ -231,20 +234,40 @@ def _evaluate(
     if control:
         companion = build_companion(state.initial, course.grid, rates, course.diffusion)
         course = replace(course, companion=companion)
-    sums = EnsembleSums(
-        state.system,
-        np.asarray(config.time.save_times),
-        config.evaluation.trials,
-        edges,
-        mean=state.initial.mean,
-        variance=state.initial.variance,
-        exact=closed_form(config),
-        control=control,
-        device=world.device,
-    )
-    _sample(course, world, sums, progress, stop, keep)
-    for tensor in sums.tensors():
-        world.sum_(tensor)
+
+    def new_sums() -> EnsembleSums:
+        return EnsembleSums(
+            state.system,
+            np.asarray(config.time.save_times),
+            config.evaluation.trials,
+            edges,
+            mean=state.initial.mean,
+            variance=state.initial.variance,
+            exact=closed_form(config),
+            control=control,
+            device=world.device,
+        )
+
+    blocks = sample_blocks(config)
+    wanted = {} if keep is None else kept_of(blocks, config.output.trajectories)
+    own = {
+        k: wanted[blocks[k]]
+        for k in blocks_of_rank(len(blocks), world.rank, world.size)
+        if blocks[k] in wanted
+    }
+    kept = {blocks[k]: numbers for k, numbers in own.items()}
+
+    def visit(block: SampleBlock, sums: EnsembleSums | None) -> None:
+        numbers = kept.get(block)
+        for index, (t, x, u, v, follower) in course.saved(block):
+            if sums is not None:
+                number, unit = block.number, block.unit
+                sums.add(index, block.trial, x, u, v, t, block=number, unit=unit, companion=follower)
+            if keep is not None and numbers is not None:
+                keep(numbers.start, index, x[: len(numbers)].double().cpu().numpy())
+
+    turns = Turns(blocks, new_sums, visit, list(own), world, stop, progress, saved)
+    sums = turns.take()
     if not all(bool(torch.isfinite(tensor).all()) for tensor in sums.tensors()):
         raise DivergedError(RAN_AWAY)
     facts: dict[str, Any] = {
@@ -257,42 +280,3 @@ def _evaluate(
         "effective_samples": sums.effective_samples,
     }
     return Evaluation(sums, sums.checks(center_of_mass(config)), facts)
-
-
-def _sample(
-    course: Course,
-    world: World,
-    sums: EnsembleSums,
-    progress: Callable[[int, int], None],
-    stop: StopRequest,
-    keep: Keep | None,
-) -> None:
-    """Add this rank's blocks to the sums. All ranks take as many turns; in the last some have no block."""
-    blocks = sample_blocks(course.config)
-    mine = [blocks[k] for k in blocks_of_rank(len(blocks), world.rank, world.size)]
-    kept = {} if keep is None else kept_of(blocks, course.config.output.trajectories)
-    total, done = sum(block.size for block in mine), 0
-    turns, longest = math.ceil(len(blocks) / world.size), 0.0
-    for turn in range(turns):
-        began, failure = time.monotonic(), None
-        for block in mine[turn : turn + 1]:
-            try:
-                for index, (t, x, u, v, follower) in course.saved(block):
-                    number, unit = block.number, block.unit
-                    sums.add(index, block.trial, x, u, v, t, block=number, unit=unit, companion=follower)
-                    if keep is not None and block in kept:
-                        numbers = kept[block]
-                        keep(numbers.start, index, x[: len(numbers)].double().cpu().numpy())
-            except StoreError as error:
-                failure = error
-            done += block.size
-            progress(done, total)
-        longest = max(longest, time.monotonic() - began)
-        reason, failed = stop.agreed_with(world, failure is not None, ahead=longest)
-        if failed:
-            raise_first(world, failure)
-        if reason is not None and turn + 1 < turns:
-            raise StoppedEarly(
-                f"stopped during the evaluation, after {turn + 1} of {turns} blocks of samples ({reason}); "
-                "the trained state is saved, and the evaluation will begin again"
-            )

@@ -80,7 +80,8 @@ def train(config: Config, state: TrainState, world: World, stop: StopRequest, ho
         if due and not finished:  # the last epoch is saved below
             hooks.save()
             saved_at, saved_epoch = now, state.epoch
-    hooks.save()
+    if state.epoch > saved_epoch:
+        hooks.save()
     if state.reached(config.train.target_loss):
         hooks.message(
             f"training ended after epoch {state.epoch} of {config.train.epochs}: the smoothed loss "

@@ -8,27 +8,31 @@ that a test can see whether all processes are really gone.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from launchers import clean_environment
+from launchers import begin_dsmsim, clean_environment, mpirun, slurm_step, torchrun
+from tiny import write_input
 from torch import Tensor
 
 from dsmsim.parallel import launch_environment
 
-TIMEOUT = 10.0  # [run] timeout (s): also how far the starts of the ranks may lie apart on a busy machine
+TIMEOUT = 15.0  # [run] timeout (s): also how far the starts of the ranks may lie apart on a busy machine
 BOUND = TIMEOUT + 10.0  # s from the deed to the end of the last process
 POINTS = 48  # residual points of the tiny input over all ranks: an epoch evaluates them once
 
 CHANGES: dict[str, Any] = {
-    "train.epochs": 1000,  # far more than the fated rank lives
+    "train.epochs": 100_000,  # far more than the fated rank lives
     "system.terms.fated": {"kind": "python", "target": "dying:fated"},
     "output.checkpoint_every": "1 epochs",
+    "output.keep": 2,
     "compare.with": [],
     "run.timeout": f"{TIMEOUT:g} s",
 }
@@ -39,7 +43,8 @@ class Fate:
     """What happens to one rank.
 
     Attributes:
-        deed: "kill" (SIGKILL), "raise" (an exception), "hang" (sleeps for ever) or "stop" (SIGSTOP).
+        deed: "kill" (SIGKILL), "raise" (an exception), "hang" (sleeps for ever), "stop" (SIGSTOP), or
+            "none": the processes only write their numbers.
         rank: whom it strikes.
         place: "step", while it computes the loss, or "saving", while it writes a checkpoint (rank 0).
         epoch: in which epoch, from 1.
@@ -51,7 +56,7 @@ class Fate:
     epoch: int = 3
 
     def variables(self, directory: Path) -> dict[str, str]:
-        """The environment of a run that is to meet this fate; processes write their numbers to `directory`."""
+        """The environment of a run that meets this fate; its ranks write their numbers to `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
         paths = os.pathsep.join([clean_environment()["PYTHONPATH"], *map(str, _HERE)])
         return {
@@ -59,6 +64,23 @@ class Fate:
             "DSMSIM_TEST_FATE": f"{self.deed} {self.rank} {self.place} {self.epoch}",
             "DSMSIM_TEST_PIDS": str(directory),
         }
+
+    def words(self, host: str, keeper: bool) -> list[str]:
+        """What the ranks must say on their standard errors, together.
+
+        Args:
+            host: of the rank.
+            keeper: whether the rank holds the ranks' store: nobody can ask it any more.
+        """
+        name = f"rank {self.rank} on {host}"
+        gone = f"{name}, which holds the ranks' store, does not answer"
+        silent = gone if keeper else f"no sign of life from {name}"
+        return {
+            "raise": [f"on {host} ends the run", "a fault of one rank"],
+            "hang": [f"{name} did not come to ", "in _hang"],
+            "kill": [silent],
+            "stop": [silent],
+        }[self.deed]
 
 
 _HERE = [Path(__file__).parent, Path(__file__).parents[1]]
@@ -75,10 +97,11 @@ def fated(r: Tensor, t: Tensor) -> Tensor:
         if _epochs == 1:
             name = Path(os.environ["DSMSIM_TEST_PIDS"]) / f"rank-{environment.rank}"
             name.write_text(str(os.getpid()))
-        if _epochs == int(epoch) and environment.rank == int(rank):
-            if place == "step":
+        if deed != "none" and _epochs == int(epoch) and environment.rank == int(rank):
+            if place == "saving":
+                _strike_while_saving(deed)
+            else:
                 _strike(deed)
-            _strike_while_saving(deed)
     return 0.0 * r[..., 0]
 
 
@@ -106,6 +129,37 @@ def _strike_while_saving(deed: str) -> None:
         sync(descriptor)
 
     os.fsync = last_sync  # type: ignore[assignment]
+
+
+_jobs = itertools.count(1000 * os.getpid())
+
+
+def begin_run(
+    launcher: str, ranks: int, fate: Fate, directory: Path, changes: Mapping[str, Any] = CHANGES
+) -> list[subprocess.Popen[str]]:
+    """Start a run in `directory`: its input, its results in `run`, its process numbers in `pids`.
+
+    Args:
+        launcher: "mpirun", "torchrun", "patient mpirun", which does not end the other ranks when one is gone,
+            or "slurm": the ranks are started one by one, with the variables of a step of two.
+    """
+    directory.mkdir()
+    arguments = ("run", write_input(directory / "input.toml", changes), "--out", directory / "run")
+    variables = fate.variables(directory / "pids")
+    if launcher == "slurm":
+        job = next(_jobs)
+        return [begin_dsmsim(*arguments, **variables, **slurm_step(rank, job)) for rank in range(ranks)]
+    command = torchrun(ranks) if launcher == "torchrun" else mpirun(ranks)
+    if launcher == "patient mpirun":
+        command.insert(1, "-disable-auto-cleanup")
+    return [begin_dsmsim(*arguments, launcher=command, **variables)]
+
+
+def end(processes: Iterable[subprocess.Popen[str]], directory: Path) -> None:
+    """Leave nothing of `begin_run` behind."""
+    for process in processes:
+        process.kill()
+    kill(still_there(pids_of(directory / "pids")).values())
 
 
 def wait_until(condition: Callable[[], bool], limit: float) -> bool:

@@ -1,4 +1,4 @@
-"""A disk that fills up during a run: exit code 4, nothing earlier is lost, and the run goes on when there is space.
+"""A disk that fills up during a run: exit code 4, nothing earlier is lost, and with space the run goes on.
 
 A limit on the size of files decides which file does not fit any more: inputs are chosen so that one kind of
 file is the largest. Where a small file system can be mounted, it is really full.
@@ -19,21 +19,20 @@ import pytest
 from commands import call
 from launchers import mpirun, needs_mpirun, run_dsmsim
 from run_files import assert_close_run, assert_same_run, finished_run, interrupted_copy
-from tiny import write_input
 
 from dsmsim.store import RunDirectory, read_results, read_trajectories
 
 KB = 1000
 NO_REFERENCE: dict[str, Any] = {"compare.with": []}
-MANY_PATHS = NO_REFERENCE | {"time.save": 101, "output.trajectories": 240, "evaluation.bins": 8}
-MANY_BINS = NO_REFERENCE | {"evaluation.bins": 2000, "output.trajectories": 40}
-LONG_LOG = NO_REFERENCE | {
-    "train.optimizer": "adam",
-    "network.kind": "mlp",
-    "train.epochs": 300,
-    "output.checkpoint_every": "100 epochs",
+MANY_PATHS = NO_REFERENCE | {
+    "time.save": 21,
+    "output.trajectories": 480,
+    "evaluation.samples": 480,
+    "evaluation.bins": 8,
 }
-REFERENCE = {"compare.with": ["exact"]}
+MANY_BINS = NO_REFERENCE | {"evaluation.bins": 2000, "output.trajectories": 40}
+LONG_LOG = NO_REFERENCE | {"train.epochs": 100, "output.checkpoint_every": "1 h"}
+REFERENCE = {"compare.with": ["exact"], "system.particles": 1, "system.interaction": None}
 
 
 @contextmanager
@@ -81,8 +80,8 @@ def assert_ends_as(run: Path, whole: Path) -> None:
     ("changes", "epoch", "size", "file"),
     [
         (NO_REFERENCE, 2, 40 * KB, "checkpoints/ckpt-000004.h5"),
-        (LONG_LOG, 100, 50 * KB, "log.jsonl"),
-        (MANY_PATHS, 6, 200 * KB, "trajectories/rank-0000.h5"),
+        (LONG_LOG, 0, 20 * KB, "log.jsonl"),
+        (MANY_PATHS, 4, 130 * KB, "trajectories/rank-0000.h5"),
         (MANY_BINS, 4, 150 * KB, "results.h5"),
         (REFERENCE, 4, 300 * KB, "references/exact/results.h5"),
     ],
@@ -151,20 +150,24 @@ def full_but_for(disk: Path, size: int) -> Iterator[None]:
         filler.unlink()
 
 
+@pytest.fixture(scope="module")
+def many_paths(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run whose trajectories are its largest file, beside its input."""
+    return finished_run(tmp_path_factory.mktemp("many_paths"), MANY_PATHS)
+
+
 @pytest.mark.parametrize(
     ("free", "file"),
     [
-        (16 * KB, "checkpoints/ckpt-000000.h5"),
         (60 * KB, "checkpoints/ckpt-000002.h5"),
         (400 * KB, "trajectories/rank-0000.h5"),
-        (800 * KB, "results.h5"),
+        (510 * KB, "results.h5"),
     ],
 )
-def test_full_disk(free: int, file: str, disk: Path, tmp_path: Path) -> None:
-    whole = finished_run(tmp_path, MANY_PATHS)
+def test_full_disk(free: int, file: str, disk: Path, many_paths: Path) -> None:
     run = disk / "run"
     with full_but_for(disk, free):
-        outcome = call("run", tmp_path / "input.toml", "--out", run)
+        outcome = call("run", many_paths.parent / "input.toml", "--out", run)
         left = contents(run)
     assert outcome.code == 4, outcome.err
     assert f"cannot write {run / file}: No space left on device; the disk is full" in outcome.err
@@ -172,17 +175,15 @@ def test_full_disk(free: int, file: str, disk: Path, tmp_path: Path) -> None:
 
     outcome = call("resume", run)
     assert outcome.code == 0, outcome.err
-    assert_ends_as(run, whole)
+    assert_ends_as(run, many_paths)
 
 
 @needs_mpirun
-def test_full_disk_for_one_of_two_ranks(disk: Path, tmp_path: Path) -> None:
+def test_full_disk_for_one_of_two_ranks(disk: Path, many_paths: Path) -> None:
     """There is space for the trajectories of one rank, not for those of both."""
-    whole = finished_run(tmp_path, MANY_PATHS)
     run = disk / "run"
-    with full_but_for(disk, 550 * KB):
-        file = write_input(tmp_path / "input.toml", MANY_PATHS)
-        done = run_dsmsim("run", file, "--out", run, launcher=mpirun(2))
+    with full_but_for(disk, 430 * KB):
+        done = run_dsmsim("run", many_paths.parent / "input.toml", "--out", run, launcher=mpirun(2))
         left = contents(run)
     assert done.returncode == 4, done.stderr
     assert done.stderr.count("No space left on device; the disk is full: free some space") == 1
@@ -192,6 +193,6 @@ def test_full_disk_for_one_of_two_ranks(disk: Path, tmp_path: Path) -> None:
 
     done = run_dsmsim("resume", run, launcher=mpirun(2))
     assert done.returncode == 0, done.stderr
-    assert_close_run(run, whole)
-    found, expected = (read_trajectories(each)["position"] for each in (run, whole))
+    assert_close_run(run, many_paths)
+    found, expected = (read_trajectories(each)["position"] for each in (run, many_paths))
     assert found == pytest.approx(expected, rel=0.0, abs=1e-9)

@@ -1,8 +1,9 @@
-"""A run that is stopped or killed while it samples, not while it trains: only the evaluation is repeated."""
+"""A run that is stopped or killed while it samples, not while it trains, ends where it would have ended."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import call
+from kills import wait_for
 from launchers import LIMIT, begin_dsmsim, clean_environment, mpirun, needs_mpirun
 from run_files import assert_close_run, assert_same_run, finished_run
 from slow_evaluation import SAMPLES
@@ -38,9 +40,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def sampling_run(directory: Path, launcher: list[str] | None = None) -> Iterator[subprocess.Popen[str]]:
+def sampling_run(
+    directory: Path, launcher: list[str] | None = None, changes: dict[str, object] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """`dsmsim run` with its training done and saved, and most of its evaluation to come."""
-    file, out = write_input(directory / "input.toml", SLOW), directory / "run"
+    file, out = write_input(directory / "input.toml", SLOW | (changes or {})), directory / "run"
     paths = os.pathsep.join([clean_environment()["PYTHONPATH"], str(Path(__file__).parent)])
     with begin_dsmsim(
         "run", file, "--out", out, launcher=launcher, PYTHONPATH=paths, DSMSIM_TEST_PAUSE=PAUSE
@@ -74,18 +78,34 @@ def test_signal_in_the_evaluation_stops_and_the_run_can_be_resumed(whole: Path, 
         process.send_signal(signal.SIGUSR1)
         _, errors = process.communicate(timeout=LIMIT)
     assert process.returncode == 75, errors
-    assert f"of {BLOCKS} blocks of samples (signal SIGUSR1); the trained state is saved" in errors
+    assert f"of {BLOCKS} blocks of samples (signal SIGUSR1); what is done is saved" in errors
     assert "Traceback" not in errors
     assert_nothing_came_of_it(run)
     assert list(RunDirectory(run).trajectories.iterdir()) == []
     outcome = call("resume", run)
     assert outcome.code == 0, outcome.err
     assert "ckpt-000006.h5 at epoch 6" in outcome.err
+    assert re.search(rf"the evaluation goes on after [1-5] of {BLOCKS} blocks", outcome.err)
+    assert not (RunDirectory(run).checkpoints / "samples.h5").exists()
     assert_same_run(run, whole)
     assert files_of_trajectories(run) == files_of_trajectories(whole)
 
 
-def test_run_killed_in_the_evaluation_repeats_it(whole: Path, tmp_path: Path) -> None:
+def test_run_killed_in_the_evaluation_goes_on_from_its_last_save(whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with sampling_run(tmp_path, changes={"output.checkpoint_every": "1 s"}) as process:
+        wait_for((RunDirectory(run).checkpoints / "samples.h5").is_file)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=LIMIT)
+    assert_nothing_came_of_it(run)
+    outcome = call("resume", run)
+    assert outcome.code == 0, outcome.err
+    assert re.search(rf"the evaluation goes on after [1-5] of {BLOCKS} blocks", outcome.err)
+    assert_same_run(run, whole)
+    assert files_of_trajectories(run) == files_of_trajectories(whole)
+
+
+def test_run_killed_before_it_has_saved_any_samples_repeats_them(whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with sampling_run(tmp_path) as process:
         process.send_signal(signal.SIGKILL)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import call
 from launchers import mpirun, needs_mpirun, run_dsmsim
 from run_files import assert_close_run, assert_same_run, finished_run, interrupted_copy
 from tiny import write_input
+
+from dsmsim.store import read_trajectories
 
 KILLED_AFTER = 2  # epochs, of six
 
@@ -66,3 +69,26 @@ def test_from_two_ranks_to_one(one: Path, two: Path, tmp_path: Path) -> None:
     again = interrupted_copy(two, tmp_path / "run", KILLED_AFTER)
     resume_alone(again)
     assert_close_run(again, one)
+
+
+@needs_mpirun
+def test_from_four_ranks_to_two_to_three(tmp_path: Path) -> None:
+    """Each attempt leaves trajectories of its own number of ranks; only those of the last one count."""
+    changes = {"output.trajectories": 240, "compare.with": []}
+    whole, run = finished_run(tmp_path, changes), tmp_path / "on_4"
+    on_ranks(4, "run", tmp_path / "input.toml", "--out", run)
+    for ranks, epoch in ((2, 2), (3, 4)):
+        run = interrupted_copy(run, tmp_path / f"on_{ranks}", epoch)
+        errors = on_ranks(ranks, "resume", run)
+        assert f"ckpt-{epoch:06d}.h5 at epoch {epoch}" in errors
+        assert len(list((run / "trajectories").glob("rank-*.h5"))) == ranks
+        assert_close_run(run, whole)
+        found, expected = (read_trajectories(each)["position"] for each in (run, whole))
+        np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-9)
+
+
+def on_ranks(ranks: int, *arguments: object) -> str:
+    """What a command that succeeds writes to standard error."""
+    done = run_dsmsim(*arguments, launcher=mpirun(ranks))
+    assert done.returncode == 0, done.stderr
+    return done.stderr

@@ -58,7 +58,7 @@ def assert_same_as(plain: Path, run: Path, ranks: int, launcher: str) -> None:
 
 
 @needs_mpirun
-@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 def test_mpirun(ranks: int, plain: Path, tmp_path: Path) -> None:
     run = launch(mpirun(ranks), tmp_path)
     assert_same_as(plain, run, ranks, "mpirun")

@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,9 +135,8 @@ class Cluster:
             wait_until(lambda: self.command("squeue", "--noheader") == "", 30)
 
 
-def wait_until(condition: object, seconds: float, told: object = lambda: "") -> None:
+def wait_until(condition: Callable[[], bool], seconds: float, told: Callable[[], str] = lambda: "") -> None:
     """Wait until `condition()` is true; `told()` says what there is instead."""
-    assert callable(condition) and callable(told)
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s in vain; {told()}"

@@ -1,7 +1,8 @@
-"""A rank that is killed, fails or hangs under srun: the job ends in time, fails, and its log says who and why."""
+"""A rank that is killed, fails or hangs under srun: the job fails in time, and its log says who and why."""
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 from dying import BOUND, CHANGES, Fate, assert_all_gone
@@ -9,7 +10,11 @@ from slurm_cluster import Cluster, wait_until
 from test_slurm_jobs import READY, log, on_path
 from tiny import write_input
 
-DEEDS = {"kill": "rank 1", "raise": "a fault of one rank", "hang": "rank 1"}
+DEEDS = {
+    "kill": "no sign of life from rank 1",
+    "raise": "a fault of one rank",
+    "hang": "rank 1 of 2 on {host} did not come",
+}
 
 
 def test_a_rank_that_dies_ends_the_job(jobs: Cluster, tmp_path: Path) -> None:
@@ -27,5 +32,5 @@ def test_a_rank_that_dies_ends_the_job(jobs: Cluster, tmp_path: Path) -> None:
         assert_all_gone(directory / "pids", ranks=2)
         assert jobs.wait(numbers[deed], BOUND) == ["FAILED"]
         printed = log(directory)
-        assert words in printed
+        assert words.format(host=socket.gethostname()) in printed
         assert "ends the run" in printed

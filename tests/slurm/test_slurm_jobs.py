@@ -58,14 +58,20 @@ def test_arrays_of_inputs_and_of_seeds(jobs: Cluster, tmp_path: Path) -> None:
     changes = [QUIET | {"train.epochs": epochs} for epochs in (2, 3)]
     files = [write_input(tmp_path / f"input{i}.toml", each).name for i, each in enumerate(changes)]
     ready = jobs.submit("--array=0-1", READY / "array.sh", *files, cwd=tmp_path, **on_path())
-    seeds = dsmsim_slurm(jobs, tmp_path, files[0], "--seeds", "7,9", "--script", "seeds.sh")
-    assert jobs.wait(ready) == ["COMPLETED"] * 2, log(tmp_path)
-    assert jobs.wait(seeds) == ["COMPLETED"] * 2, log(tmp_path)
-    assert [len(log_of(tmp_path / "runs" / f"input{i}")) for i in (0, 1)] == [2, 3]
+    # stopped after about two of its four epochs, every task goes back into the queue by itself
+    whole = SLOW | {"train.epochs": 4}
+    write_input(tmp_path / "stopped.toml", whole | {"run.time_limit": "1 s"})
+    wanted = ["--requeue", "--setup", "export DSMSIM_TEST_PAUSE=0.6"]
+    seeds = dsmsim_slurm(jobs, tmp_path, "stopped.toml", "--seeds", "7,9", *wanted)
     for seed in (7, 9):
         (tmp_path / f"plain{seed}").mkdir()
-        plain = finished_run(tmp_path / f"plain{seed}", changes[0] | {"seed": seed})
-        assert_same_run(tmp_path / "runs" / f"input0-seed-{seed}", plain)
+        finished_run(tmp_path / f"plain{seed}", whole | {"seed": seed})
+    assert jobs.wait(ready) == ["COMPLETED"] * 2, log(tmp_path)
+    assert [len(log_of(tmp_path / "runs" / f"input{i}")) for i in (0, 1)] == [2, 3]
+    assert jobs.wait(seeds, 120) == ["COMPLETED"] * 2, log(tmp_path)
+    for task, seed in enumerate((7, 9)):
+        assert int(jobs.job(f"{seeds}_{task}")["Restarts"]) >= 1
+        assert_same_run(tmp_path / "runs" / f"stopped-seed-{seed}", tmp_path / f"plain{seed}" / "run")
 
 
 def on_path() -> dict[str, str]:
