@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,13 @@ def test_mpirun(here: Path) -> None:
 def test_slurm_step(here: Path) -> None:
     write_input(here / "input.toml")
     arguments = ("doctor", "input.toml", "--json", "found.json")
-    processes = [begin_dsmsim(*arguments, cwd=here, **slurm_step(rank, os.getpid())) for rank in range(2)]
+    end = {"SLURM_JOB_END_TIME": str(int(time.time()) + 90_000)}
+    steps = [slurm_step(rank, os.getpid()) | end for rank in range(2)]
+    processes = [begin_dsmsim(*arguments, cwd=here, **step) for step in steps]
     outputs = [process.communicate(timeout=LIMIT) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert outputs[1][0] == ""
+    assert "1 day, 0:59:" in outputs[0][0]  # until the job ends
     assert_two_ranks_are_well(outputs[0][0], here / "found.json", "srun")
 
 

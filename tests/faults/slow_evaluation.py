@@ -11,7 +11,7 @@ SAMPLES = 37  # in a block: no other number of points in a run of the tiny input
 
 
 def still(r: Tensor, t: Tensor) -> Tensor:
-    """Zero at r (B, N, D), after DSMSIM_TEST_PAUSE seconds for a block of samples."""
-    if len(r) == SAMPLES:
+    """Zero at r (N, B, D), after DSMSIM_TEST_PAUSE seconds for a block of samples."""
+    if r.shape[1] == SAMPLES:
         time.sleep(float(os.environ.get("DSMSIM_TEST_PAUSE", "0")))
     return 0.0 * r[..., 0]

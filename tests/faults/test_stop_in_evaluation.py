@@ -23,7 +23,7 @@ from tiny import write_input
 from dsmsim.store import RunDirectory, read_trajectories
 
 BLOCKS = 6
-PAUSE = "0.3"  # s for each of five saved times: a block takes 1.5 s
+PAUSE = "0.15"  # s, twice for each of five saved times: a block takes 1.5 s
 SLOW = {
     "system.terms.slow": {"kind": "python", "target": "slow_evaluation:still"},
     "compare.with": [],
