@@ -11,8 +11,8 @@ An epoch on P ranks takes
 Epochs of the input are really trained, in this process, with a few sizes of the batch: that gives the first
 two numbers, and every sum and broadcast is counted on the way. How long they take on P ranks follows from
 latency and bandwidth (`dsmsim/parallel/diagnosis.py`), which `dsmsim doctor` prints for two or more ranks of
-the user's machine. What ranks tell each other about stopping goes by gloo even where gradients go by nccl.
-With --seconds-per-point and --fixed-seconds, of a GPU say, nothing is timed here but only counted.
+the user's machine. With --seconds-per-point and --fixed-seconds, of a GPU say, nothing is timed here but only
+counted.
 
 Strong scaling shares the input's points out; a rank has whole blocks, so that more ranks than blocks do not
 help. Weak scaling gives every rank the input's points. Not in the model: ranks that wait for a slower one.
@@ -56,18 +56,16 @@ from dsmsim.training.state import TrainState, new_state, save_state
 BATCHES = (1, 2, 4)  # blocks of the batches that are measured
 EPOCHS = 3  # in a row; the first is not counted
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-HOST_LAW = SumLaw(30e-6, 1e9, "gloo")  # assumed for flags where only nccl's numbers are given
 
 Kind = Literal["sum", "broadcast"]
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A kind of collective: what it does, its bytes, and whether it lies on the host even with GPUs."""
+    """A kind of collective: what it does, and its bytes."""
 
     kind: Kind
     size: int
-    host: bool
 
 
 @dataclass
@@ -89,8 +87,7 @@ class CountingWorld(World):
         return tensor
 
     def _count(self, kind: Kind, tensor: torch.Tensor) -> None:
-        flags = not tensor.is_floating_point()
-        self.seen[Exchange(kind, tensor.numel() * tensor.element_size(), flags)] += 1
+        self.seen[Exchange(kind, tensor.numel() * tensor.element_size())] += 1
 
 
 @dataclass(frozen=True)
@@ -115,14 +112,6 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Network:
-    """Laws of what lies on devices, and of what lies on hosts."""
-
-    device: SumLaw
-    host: SumLaw
-
-
-@dataclass(frozen=True)
 class Prediction:
     """An epoch on so many ranks; times in s."""
 
@@ -143,21 +132,18 @@ class Prediction:
         return (self.points / self.total) / (alone.points / alone.total) / self.ranks
 
 
-def exchange_seconds(exchange: Exchange, network: Network, ranks: int) -> float:
+def exchange_seconds(exchange: Exchange, law: SumLaw, ranks: int) -> float:
     """Time of one collective."""
-    law = network.host if exchange.host else network.device
     seconds = law.seconds if exchange.kind == "sum" else law.broadcast_seconds
     return seconds(exchange.size, ranks)
 
 
-def predict(work: Work, network: Network, scaling: str, ranks: int, blocks: int, block: int) -> Prediction:
+def predict(work: Work, law: SumLaw, scaling: str, ranks: int, blocks: int, block: int) -> Prediction:
     """An epoch of an input with so many blocks of so many points."""
     busiest = blocks if scaling == "weak" else math.ceil(blocks / ranks)
     points = block * blocks * (ranks if scaling == "weak" else 1)
     compute = work.fixed + work.per_point * block * busiest
-    sums = sum(
-        count * exchange_seconds(exchange, network, ranks) for exchange, count in work.exchanges.items()
-    )
+    sums = sum(count * exchange_seconds(exchange, law, ranks) for exchange, count in work.exchanges.items())
     without = compute + sums + work.saves * work.save_seconds
     saving = work.saves * work.save_seconds + without * work.saves_per_second * work.save_seconds
     return Prediction(scaling, ranks, points, compute, sums, saving)
@@ -227,7 +213,7 @@ def counted(config: Config, counting: CountingWorld, batches: int, turns: int) -
     # parameters are sent once, at the beginning, and not in every epoch
     sizes = [parameter.numel() * parameter.element_size() for parameter in state.fields.parameters()]
     for size in sizes:
-        counting.seen[Exchange("broadcast", size, False)] -= batches
+        counting.seen[Exchange("broadcast", size)] -= batches
     trained = batches * (turns + 1) * EPOCHS
     every = config.output.cadence
     by_epochs = every.unit == "epochs"
@@ -240,8 +226,8 @@ def counted(config: Config, counting: CountingWorld, batches: int, turns: int) -
     )
 
 
-def network_of(arguments: argparse.Namespace, world: World) -> Network | None:
-    """The laws that were given, or else those of the ranks at hand; None where there are neither."""
+def law_of(arguments: argparse.Namespace, world: World) -> SumLaw | None:
+    """The law that was given, nccl's before gloo's, or that of the ranks at hand; None without either."""
     laws: dict[Backend, SumLaw] = {}
     if arguments.doctor is not None:
         for backend, law in json.loads(arguments.doctor.read_text())["sums"].items():
@@ -255,13 +241,10 @@ def network_of(arguments: argparse.Namespace, world: World) -> Network | None:
             times = measure_sums(world, device)
             if times:
                 laws[backend] = fit_sums(times, world.size, backend)
-    if not laws:
-        return None
-    host = laws.get("gloo", HOST_LAW)
-    return Network(laws.get("nccl", host), host)
+    return laws.get("nccl", laws.get("gloo"))
 
 
-def work_table(config: Config, work: Work, network: Network) -> Table:
+def work_table(config: Config, work: Work, law: SumLaw) -> Table:
     """What was measured and given."""
     table = Table(title=config.title or "The input", title_justify="left", show_header=False)
     table.add_column("what")
@@ -272,13 +255,10 @@ def work_table(config: Config, work: Work, network: Network) -> Table:
     table.add_row("fixed time of an epoch", f"{1e3 * work.fixed:.2f} ms")
     table.add_row("time of a point", f"{1e6 * work.per_point:.2f} us")
     table.add_row("a checkpoint", f"{1e3 * work.save_seconds:.1f} ms")
-    laws = {network.device.backend: network.device, network.host.backend: network.host}
-    for name, law in laws.items():
-        numbers = f"{1e6 * law.latency:.1f} us, {law.bandwidth / 1e9:.3g} GB/s"
-        table.add_row(f"{name}: latency, bandwidth", numbers)
+    numbers = f"{1e6 * law.latency:.1f} us, {law.bandwidth / 1e9:.3g} GB/s"
+    table.add_row(f"{law.backend}: latency, bandwidth", numbers)
     for exchange, count in sorted(work.exchanges.items(), key=lambda pair: pair[0].size):
-        where = ", on the host" if exchange.host else ""
-        table.add_row(f"{exchange.kind} of {exchange.size:,} bytes{where}", f"{count:.3g} an epoch")
+        table.add_row(f"{exchange.kind} of {exchange.size:,} bytes", f"{count:.3g} an epoch")
     return table
 
 
@@ -354,8 +334,8 @@ def main() -> None:
     data: dict[str, Any] = changed(tomllib.loads(arguments.input.read_text()), arguments.set)
     config = parse_config(data, environment=False)
     with start(config.run.device, config.run.timeout_seconds) as world:
-        network = network_of(arguments, world)
-        if network is None:
+        law = law_of(arguments, world)
+        if law is None:
             raise SystemExit("give --latency and --bandwidth, or --from doctor.json, or start two ranks")
         per_point, fixed = arguments.seconds_per_point, arguments.fixed_seconds
         if (per_point is None) != (fixed is None):
@@ -365,26 +345,26 @@ def main() -> None:
             work = replace(work, per_point=per_point, fixed=fixed)
         if world.rank != 0:
             return
-        report(arguments, config, work, network, world.size, whole)
+        report(arguments, config, work, law, world.size, whole)
 
 
 def report(
-    arguments: argparse.Namespace, config: Config, work: Work, network: Network, size: int, whole: float
+    arguments: argparse.Namespace, config: Config, work: Work, law: SumLaw, size: int, whole: float
 ) -> None:
     """Print and write everything; `whole` is the measured time of an epoch on `size` ranks."""
     console = Console(width=None if sys.stdout.isatty() else 110)
     blocks, block = block_count(config), config.train.points // block_count(config)
-    console.print(work_table(config, work, network))
+    console.print(work_table(config, work, law))
     if whole > 0.0:
         bare = Work(work.fixed, work.per_point, work.exchanges)  # no file was written in that time
-        expected = predict(bare, network, "strong", size, blocks, block).total
+        expected = predict(bare, law, "strong", size, blocks, block).total
         console.print(
             f"an epoch here on {size} rank{'s' if size > 1 else ''}: measured {1e3 * whole:.2f} ms, "
             f"predicted {1e3 * expected:.2f} ms ({expected / whole - 1.0:+.0%})"
         )
     numbers = sorted({1, *arguments.ranks})
     found = [
-        [predict(work, network, scaling, ranks, blocks, block) for ranks in numbers]
+        [predict(work, law, scaling, ranks, blocks, block) for ranks in numbers]
         for scaling in ("strong", "weak")
     ]
     for predictions in found:

@@ -39,72 +39,63 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_an_epoch_is_compute_sums_and_saving(tool: ModuleType) -> None:
     law = SumLaw(1e-3, 1e6, "gloo")
-    network = tool.Network(law, law)
-    sums = {tool.Exchange("sum", 1000, False): 2.0, tool.Exchange("broadcast", 2000, False): 0.5}
+    sums = {tool.Exchange("sum", 1000): 2.0, tool.Exchange("broadcast", 2000): 0.5}
     work = tool.Work(0.1, 1e-3, sums, save_seconds=0.2, saves=0.05)
-    alone = tool.predict(work, network, "strong", 1, 8, 100)
+    alone = tool.predict(work, law, "strong", 1, 8, 100)
     assert (alone.points, alone.compute, alone.communication) == (800, pytest.approx(0.9), 0.0)
     assert alone.total == pytest.approx(0.91)
-    four = tool.predict(work, network, "strong", 4, 8, 100)
+    four = tool.predict(work, law, "strong", 4, 8, 100)
     assert four.compute == pytest.approx(0.1 + 200e-3)
     assert four.communication == pytest.approx(2 * (3e-3 + 1.5e-3) + 0.5 * 2 * (1e-3 + 2e-3))
     assert four.efficiency(alone) == pytest.approx(0.91 / (4 * four.total))
-    weak = tool.predict(work, network, "weak", 4, 8, 100)
+    weak = tool.predict(work, law, "weak", 4, 8, 100)
     assert (weak.points, weak.compute) == (3200, pytest.approx(0.9))
     assert weak.efficiency(alone) == pytest.approx(0.91 / weak.total)
 
 
 def test_ranks_without_a_block_do_not_help(tool: ModuleType) -> None:
     law = SumLaw(1e-9, 1e15, "nccl")
-    work, network = tool.Work(0.0, 1e-3, {}), tool.Network(law, law)
-    times = [tool.predict(work, network, "strong", ranks, 8, 10).compute for ranks in (3, 5, 8, 1024)]
+    work = tool.Work(0.0, 1e-3, {})
+    times = [tool.predict(work, law, "strong", ranks, 8, 10).compute for ranks in (3, 5, 8, 1024)]
     assert times == pytest.approx([30e-3, 20e-3, 10e-3, 10e-3])
 
 
 def test_checkpoints_by_the_clock_take_their_share(tool: ModuleType) -> None:
     law = SumLaw(1.0, 1.0, "gloo")
     work = tool.Work(2.0, 0.0, {}, save_seconds=3.0, saves_per_second=1 / 60)
-    assert tool.predict(work, tool.Network(law, law), "weak", 1, 1, 1).saving == pytest.approx(0.1)
+    assert tool.predict(work, law, "weak", 1, 1, 1).saving == pytest.approx(0.1)
 
 
-def test_flags_go_by_the_law_of_hosts(tool: ModuleType) -> None:
-    network = tool.Network(SumLaw(1e-5, 1e9, "nccl"), SumLaw(1e-4, 1e9, "gloo"))
-    work = tool.Work(0.0, 0.0, {tool.Exchange("sum", 0, True): 1.0, tool.Exchange("sum", 8, False): 1.0})
-    found = tool.predict(work, network, "weak", 1024, 1, 1).communication
-    assert found == pytest.approx(1023e-4 + 10e-5, rel=1e-3)
-
-
-def sent(tool: ModuleType, changes: dict[str, Any]) -> tuple[dict[tuple[str, int, bool], float], int]:
-    """(kind, bytes, host) with how often it comes in an epoch, and the number of parameters."""
+def sent(tool: ModuleType, changes: dict[str, Any]) -> tuple[dict[tuple[str, int], float], int]:
+    """(kind, bytes) with how often it comes in an epoch, and the number of parameters."""
     config = tiny_config(changes)
     work, _ = tool.measure(config, 1, World())
     parameters = sum(p.numel() for p in new_state(config, World()).fields.parameters())
     assert work.parameters == parameters
-    return {(each.kind, each.size, each.host): n for each, n in work.exchanges.items()}, parameters
+    return {(each.kind, each.size): n for each, n in work.exchanges.items()}, parameters
 
 
 def test_a_first_order_epoch_sends_one_vector_and_the_flags(tool: ModuleType) -> None:
     found, p = sent(tool, {"train.optimizer": "adam"})
     # float64: gradient, three parts of the loss, and four slices of time
-    assert found == {("sum", 8 * (p + 3 + 4), False): 1.0, ("sum", 16, True): 1.0}
+    assert found == {("sum", 8 * (p + 3 + 4)): 1.0, ("sum", 16): 1.0}
 
 
 def test_reused_batches_send_one_number_more(tool: ModuleType) -> None:
     found, _ = sent(tool, {"train.reuse": 1000, "train.staleness": 1e6, "train.optimizer": "adam"})
     # every epoch but the first, which draws: of six
-    assert found[("sum", 8, False)] == pytest.approx(5 / 6)
+    assert found[("sum", 8)] == pytest.approx(5 / 6)
 
 
 def test_a_gauss_newton_epoch_sends_its_matrix(tool: ModuleType) -> None:
     found, p = sent(tool, POTENTIAL)
-    tries = found.pop(("broadcast", 8 * p, False))
+    tries = found.pop(("broadcast", 8 * p))
     assert 1.0 <= tries < 3.0
     assert found == {
-        ("sum", 8 * (p + 3 + 4), False): 1.0,
-        ("sum", 8 * p * p, False): 1.0,
-        ("sum", 16, False): 1.0,
-        ("sum", 24, False): tries,
-        ("sum", 16, True): 1.0,
+        ("sum", 8 * (p + 3 + 4)): 1.0,
+        ("sum", 8 * p * p): 1.0,
+        ("sum", 16): 2.0,  # the scale of outliers; whether to stop or to save
+        ("sum", 24): tries,
     }
 
 
@@ -133,7 +124,8 @@ def test_the_program_predicts_from_given_numbers(
     assert float(rows[0]["compute"]) == pytest.approx(0.5 + 64e-3)
     assert float(rows[1]["compute"]) == pytest.approx(0.5 + 32e-3)
     assert float(rows[2]["points"]) == 64
-    assert float(rows[5]["communication"]) > 1023e-4  # the flags, by gloo
+    # nccl's law was taken: gloo's ring would take 1023 steps
+    assert 20e-5 < float(rows[5]["communication"]) < 1023e-4
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
