@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from dsmsim import __version__
-from dsmsim.errors import ConfigError, DsmsimError
+from dsmsim.errors import ConfigError, DsmsimError, StoppedEarly
 
 app = typer.Typer(
     help="Real-time dynamics of many bosons by Deep Stochastic Mechanics.",
@@ -335,6 +337,7 @@ def main() -> None:
     """Entry point of the console script: errors become one message and their exit code."""
     sys.path.insert(0, os.getcwd())  # a user's own potential may be a module in the current directory
     first = _is_first()
+    earlier = signal.signal(signal.SIGUSR1, _stop_by_signal)
     try:
         # wrong usage is told by the first rank only; the others get it as an exception or a code
         code = app(prog_name="dsmsim", standalone_mode=first)  # also under `mpirun python -m dsmsim.cli`
@@ -351,6 +354,13 @@ def main() -> None:
         if first or not hasattr(error, "format_message"):
             raise
         _leave(int(getattr(error, "exit_code", 2)))
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)
+
+
+def _stop_by_signal(number: int, frame: FrameType | None) -> None:
+    """SIGUSR1 asks to save and stop: where nothing is to be saved, before a run and after it, only to stop."""
+    _leave(StoppedEarly.exit_code)
 
 
 def _is_first() -> bool:

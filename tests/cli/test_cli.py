@@ -63,7 +63,9 @@ def test_version() -> None:
     assert call("--version") == (0, f"dsmsim {__version__}\n", "")
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["init", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["init", "--help"], ["doctor", "--help"], ["slurm", "--help"]]
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys\nfrom dsmsim.cli import main\n"

@@ -119,7 +119,7 @@ class Cluster:
         text = self.command("scontrol", "--oneliner", "show", "job", number)
         return re.findall(r"JobState=(\w+)", text)
 
-    def wait(self, number: str, seconds: float = 90) -> list[str]:
+    def wait(self, number: str, seconds: float = 180) -> list[str]:
         """Wait until a job and all tasks of an array are over; their states."""
 
         def over() -> bool:

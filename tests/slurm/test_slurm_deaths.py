@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dying import BOUND, CHANGES, Fate, assert_all_gone
 from slurm_cluster import Cluster, wait_until
-from test_slurm_jobs import READY, log, on_path
+from slurm_runs import READY, log, on_path
 from tiny import write_input
 
 DEEDS = {

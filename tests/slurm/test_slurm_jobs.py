@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from commands import call
 from run_files import assert_close_run, assert_same_run, finished_run, log_of
 from slurm_cluster import Cluster, wait_until
+from slurm_runs import QUIET, READY, SLOW, dsmsim_slurm, log, on_path
 from tiny import write_input
 
 from dsmsim.store import RunDirectory, read_results
-
-READY = Path(__file__).parents[2] / "slurm"
-QUIET = {"compare.with": []}
-SLOW = QUIET | {
-    "train.epochs": 30,
-    "system.terms.slow": {"kind": "python", "target": "slow_potential:still"},
-    "output.checkpoint_every": "1 h",
-}
-
-
-def dsmsim_slurm(cluster: Cluster, directory: Path, *arguments: object) -> str:
-    """`dsmsim slurm ARGUMENTS --submit` in a directory; the number of the job."""
-    command = (sys.executable, "-m", "dsmsim.cli", "slurm", *arguments, "--submit")
-    told = cluster.command(*command, cwd=directory)
-    return next(line for line in told.splitlines() if line.startswith("submitted")).split()[1].rstrip(";")
-
-
-def log(directory: Path) -> str:
-    """What the jobs of a directory printed."""
-    return "\n".join(f"{file}: {file.read_text()}" for file in directory.glob("*.log"))
 
 
 def test_two_nodes_by_both_launchers(jobs: Cluster, tmp_path: Path) -> None:
@@ -40,7 +20,7 @@ def test_two_nodes_by_both_launchers(jobs: Cluster, tmp_path: Path) -> None:
     numbers = {}
     for launcher in ("srun", "mpirun"):
         where = ["--out", f"runs/{launcher}", "--script", f"{launcher}.sh", "--launcher", launcher]
-        wanted = ["--nodes", 2, "--ntasks-per-node", 2, "--setup", f"export DSMSIM_SEEN={launcher}"]
+        wanted = ["--nodes", 2, "--ntasks-per-node", 2]
         if launcher == "mpirun" and shutil.which("mpirun") is None:
             continue
         numbers[launcher] = dsmsim_slurm(jobs, tmp_path, file.name, *where, *wanted)
@@ -60,7 +40,7 @@ def test_arrays_of_inputs_and_of_seeds(jobs: Cluster, tmp_path: Path) -> None:
     ready = jobs.submit("--array=0-1", READY / "array.sh", *files, cwd=tmp_path, **on_path())
     # stopped after about two of its four epochs, every task goes back into the queue by itself
     whole = SLOW | {"train.epochs": 4}
-    write_input(tmp_path / "stopped.toml", whole | {"run.time_limit": "1 s"})
+    write_input(tmp_path / "stopped.toml", whole | {"run.time_limit": "1.5 s"})
     wanted = ["--requeue", "--setup", "export DSMSIM_TEST_PAUSE=0.6"]
     seeds = dsmsim_slurm(jobs, tmp_path, "stopped.toml", "--seeds", "7,9", *wanted)
     for seed in (7, 9):
@@ -72,11 +52,6 @@ def test_arrays_of_inputs_and_of_seeds(jobs: Cluster, tmp_path: Path) -> None:
     for task, seed in enumerate((7, 9)):
         assert int(jobs.job(f"{seeds}_{task}")["Restarts"]) >= 1
         assert_same_run(tmp_path / "runs" / f"stopped-seed-{seed}", tmp_path / f"plain{seed}" / "run")
-
-
-def on_path() -> dict[str, str]:
-    """The PATH of a user who activated this environment: the ready scripts leave it as it is."""
-    return {"PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"}
 
 
 @pytest.mark.parametrize("launcher", ["srun", "mpirun"])

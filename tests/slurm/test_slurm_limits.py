@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from run_files import assert_same_run, finished_run
 from slurm_cluster import OVER, Cluster, wait_until
-from test_slurm_jobs import SLOW, log, on_path
+from slurm_runs import SLOW, log, on_path
 from tiny import write_input
 
 from dsmsim.batch import BatchRequest, Work, render, write_script
