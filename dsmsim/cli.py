@@ -359,7 +359,7 @@ def main() -> None:
 
 
 def _stop_by_signal(number: int, frame: FrameType | None) -> None:
-    """SIGUSR1 asks to save and stop: where nothing is to be saved, before a run and after it, only to stop."""
+    """SIGUSR1 asks to save and stop: before a run and after it there is nothing to save."""
     _leave(StoppedEarly.exit_code)
 
 

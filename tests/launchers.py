@@ -42,8 +42,9 @@ def clean_environment(**variables: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in _NAMES and not name.startswith(_LAUNCHERS)
     }
-    source = str(Path(dsmsim.__file__).parents[1])
-    defaults = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "PYTHONPATH": source}
+    # our packages, and potentials of the tests, such as `slow_potential`
+    paths = os.pathsep.join(map(str, (Path(dsmsim.__file__).parents[1], Path(__file__).parent)))
+    defaults = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "PYTHONPATH": paths}
     return kept | defaults | variables
 
 

@@ -6,6 +6,6 @@ references    which references a run has, what they would cost, their results
 cache         references that were computed before
 comparing     errors of one result against another
 compressing   a trained network in another format, and what that costs
-doctor        what the launcher gave, and whether it computes the right thing (doctor_checks, doctor_directory,
-              doctor_training)
+doctor        what the launcher gave, and whether it computes the right thing; its parts: doctor_checks,
+              doctor_directory, doctor_training
 """

@@ -142,18 +142,23 @@ class Vigil:
         """
         self.begins("the end")
         everyone = range(len(self._hosts))
-        try:
+
+        def meet() -> bool:
             self._store.add("left", 1)
-            if not self._until(lambda: self._store.add("left", 0) >= len(everyone), self._timeout):
-                raise LaunchError(f"not all ranks came to the end of the world within {self._timeout:g} s")
-            self._over.set()
-            self._thread.join()
+            return self._until(lambda: self._store.add("left", 0) >= len(everyone), self._timeout)
+
+        met = _within(self._timeout + 2.0 * self._period, meet)
+        if met is None:
+            raise LaunchError(f"{self._keeper} does not answer")
+        if not met:
+            raise LaunchError(f"not all ranks came to the end of the world within {self._timeout:g} s")
+        self._over.set()
+        self._thread.join()
+        with suppress(RuntimeError):
             # set() awaits no answer, so nobody asks a store that is about to go
             self._store.set(f"gone/{self._rank}", "")
             if self._rank == 0:
                 self._until(lambda: self._store.check([f"gone/{rank}" for rank in everyone]), self._timeout)
-        except RuntimeError as error:
-            raise LaunchError(f"{self._keeper} is gone: {error}") from error
 
     def _watch(self) -> None:
         while not self._over.wait(self._period):

@@ -35,6 +35,7 @@ from dsmsim.errors import DivergedError, DsmsimError, LaunchError, StoppedEarly
 from dsmsim.parallel.bootstrap import join, mpi_world
 from dsmsim.parallel.devices import Facts, check_request, choose_devices, choose_threads, look_around
 from dsmsim.parallel.environment import LaunchEnvironment, Launcher, launch_environment
+from dsmsim.parallel.stopping import SIGNALS
 from dsmsim.parallel.vigil import Verdict, Vigil
 
 Result = TypeVar("Result")
@@ -73,7 +74,7 @@ class World:
     agreed_errors: ClassVar[tuple[type[BaseException], ...]] = (StoppedEarly, DivergedError)
     _cuda_group: dist.ProcessGroup | None = None
     _agreed: BaseException | None = None
-    _vigil: Vigil | None = None
+    _vigil: Vigil | None = field(default=None, repr=False)
 
     def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
         """Add `tensor` (any shape, CPU or this rank's device) over the ranks, in place; returns it."""
@@ -256,13 +257,19 @@ def _settle(
 
 
 def _keep_the_exit_code(world: World) -> None:
-    """Let every rank leave with its own exit code.
+    """Let every rank leave with its own exit code after an agreed error.
 
     `srun --kill-on-bad-exit` and torchrun send SIGTERM to the other ranks as soon as the first one leaves
     with a code other than 0, and then report that signal: 143 where 75 asks for the run to be resumed.
     """
-    if world.launcher in ("srun", "torchrun") and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if world.launcher in ("srun", "torchrun"):
+        _ignore(signal.SIGTERM)
+
+
+def _ignore(*numbers: signal.Signals) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _leave_together(world: World, mpi: Any) -> None:
@@ -275,7 +282,7 @@ def _leave_together(world: World, mpi: Any) -> None:
 
 def _end_the_world(world: World, error: BaseException, mpi: Any) -> NoReturn:
     """Say which rank failed and why, unless another one did first; end every rank with the exit code."""
-    _keep_the_exit_code(world)  # and live to say it: a launcher that lost a rank sends SIGTERM to all others
+    _ignore(*SIGNALS)  # a launcher that lost a rank sends them to the others, which are to say what they know
     cause = f"{type(error).__name__}: {error}"
     code = error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", 1)
     if not isinstance(code, int) or code == 0:

@@ -106,7 +106,7 @@ def every_table() -> dict[str, Any]:
             "fock": {"cutoff": 40, "basis": "lab", "tolerance": 1e-5},
             "exact": {"tolerance": 1e-3},
         },
-        "run": {"device": "cpu", "time_limit": "2 h", "timeout": "30 s"},
+        "run": {"device": "cpu", "time_limit": "2 h", "margin": "1 min", "timeout": "30 s"},
     }
 
 

@@ -48,6 +48,7 @@ def test_defaults_of_the_contract() -> None:
     assert config.compare.with_ == "auto"
     assert config.output.cadence == CheckpointCadence("seconds", 300.0)
     assert (config.run.timeout_seconds, config.run.time_limit_seconds) == (300.0, None)
+    assert config.run.margin_seconds == 120.0
 
 
 def test_defaults_follow_the_network_and_the_optimizer() -> None:

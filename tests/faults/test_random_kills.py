@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from commands import call
 from kills import Child, points_of, ranks_with, require_readable, wait_for
-from launchers import begin_dsmsim, clean_environment, mpirun, needs_mpirun
+from launchers import begin_dsmsim, mpirun, needs_mpirun
 from run_files import assert_close_run, assert_same_run
 from tiny import write_input
 
@@ -108,14 +108,12 @@ def test_kills_of_one_rank(whole: Whole, tmp_path: Path) -> None:
     reference = tmp_path / "reference"
     assert call("run", slow, "--out", reference).code == 0
     rng, done, number = np.random.default_rng(3), 0, 0
-    paths = os.pathsep.join([clean_environment()["PYTHONPATH"], str(Path(__file__).parent)])
     while done < OF_ONE_RANK:
         number += 1
         run, mark = tmp_path / f"run{number}", uuid.uuid4().hex
         with begin_dsmsim(
             *("run", slow, "--out", run, "--resume"),
             launcher=mpirun(2),
-            PYTHONPATH=paths,
             DSMSIM_TEST_PAUSE="0.05",
             DSMSIM_TEST_MARK=mark,
         ) as process:

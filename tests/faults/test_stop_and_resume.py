@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import call
-from launchers import LIMIT, begin_dsmsim, clean_environment, mpirun, needs_mpirun
+from launchers import LIMIT, begin_dsmsim, mpirun, needs_mpirun
 from run_files import assert_close_run, assert_same_run, finished_run, interrupted_copy, losses_of
 from tiny import write_input
 
@@ -40,11 +39,8 @@ def slow_run(
 ) -> Iterator[subprocess.Popen[str]]:
     """`dsmsim run` in its third epoch or later, with most of the others to come."""
     file = write_input(directory / "input.toml", SLOW | changes)
-    paths = os.pathsep.join([clean_environment()["PYTHONPATH"], str(Path(__file__).parent)])
     out = directory / "run"
-    with begin_dsmsim(
-        "run", file, "--out", out, launcher=launcher, PYTHONPATH=paths, DSMSIM_TEST_PAUSE=PAUSE
-    ) as process:
+    with begin_dsmsim("run", file, "--out", out, launcher=launcher, DSMSIM_TEST_PAUSE=PAUSE) as process:
         try:
             wait_until(lambda: process.poll() is not None or epochs_done(out) >= 3)
             yield process
@@ -223,3 +219,18 @@ def test_directory_of_a_killed_run_is_refused_too(quick: Path, tmp_path: Path) -
     assert outcome.code == 2
     assert "dsmsim resume" in outcome.err
     assert contents(run) == before
+
+
+def test_a_signal_before_there_is_anything_to_save_means_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While modules are loaded: nothing is lost, and a batch script tries again."""
+    module = "import os, signal\nos.kill(os.getpid(), signal.SIGUSR1)\nstill = lambda r, t: 0.0 * r[..., 0]\n"
+    (tmp_path / "impatient.py").write_text(module)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    term = {"system.terms.slow": {"kind": "python", "target": "impatient:still"}}
+    before = signal.getsignal(signal.SIGUSR1)
+    outcome = call("run", write_input(tmp_path / "input.toml", term), "--out", tmp_path / "run")
+    assert outcome.code == 75
+    assert not (tmp_path / "run").exists()
+    assert signal.getsignal(signal.SIGUSR1) is before

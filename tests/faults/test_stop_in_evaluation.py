@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from commands import call
 from kills import wait_for
-from launchers import LIMIT, begin_dsmsim, clean_environment, mpirun, needs_mpirun
+from launchers import LIMIT, begin_dsmsim, mpirun, needs_mpirun
 from run_files import assert_close_run, assert_same_run, finished_run
 from slow_evaluation import SAMPLES
 from tiny import write_input
@@ -45,10 +44,7 @@ def sampling_run(
 ) -> Iterator[subprocess.Popen[str]]:
     """`dsmsim run` with its training done and saved, and most of its evaluation to come."""
     file, out = write_input(directory / "input.toml", SLOW | (changes or {})), directory / "run"
-    paths = os.pathsep.join([clean_environment()["PYTHONPATH"], str(Path(__file__).parent)])
-    with begin_dsmsim(
-        "run", file, "--out", out, launcher=launcher, PYTHONPATH=paths, DSMSIM_TEST_PAUSE=PAUSE
-    ) as process:
+    with begin_dsmsim("run", file, "--out", out, launcher=launcher, DSMSIM_TEST_PAUSE=PAUSE) as process:
         try:
             end = time.monotonic() + LIMIT
             while not list(out.glob("trajectories/.rank-*.tmp")):  # these are made between the two

@@ -129,3 +129,9 @@ def test_all_leave_together(ranks: Ranks) -> None:
 def test_rank_that_does_not_leave_is_an_error(ranks: Ranks) -> None:
     with pytest.raises(LaunchError, match=r"not all ranks came to the end of the world within 1 s"):
         ranks.vigils[0].leave()
+
+
+def test_nobody_leaves_a_store_that_is_gone(ranks: Ranks) -> None:
+    ranks.server = None
+    with pytest.raises(LaunchError, match="rank 0 on alpha, which holds the ranks' store, does not answer"):
+        ranks.vigils[1].leave()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,21 +10,17 @@ import pytest
 from launchers import clean_environment
 from slurm_cluster import Cluster, running_cluster, why_not
 
-FAULTS = Path(__file__).parents[1] / "faults"
-sys.path.insert(0, str(FAULTS))  # potentials that are slow or deadly, and what must be left of a run
-
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A Slurm of two nodes whose jobs find the potentials of `tests/faults`."""
+    """A Slurm of two nodes whose jobs find the potentials of the tests."""
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
-    paths = os.pathsep.join([clean_environment()["PYTHONPATH"], str(FAULTS), str(FAULTS.parent)])
     # a short path, because the name of a socket has at most 107 characters
     with (
         tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as here,
-        running_cluster(Path(here), PYTHONPATH=paths) as started,
+        running_cluster(Path(here), PYTHONPATH=clean_environment()["PYTHONPATH"]) as started,
     ):
         yield started
 

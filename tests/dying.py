@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from launchers import begin_dsmsim, clean_environment, mpirun, slurm_step, torchrun
+from launchers import begin_dsmsim, mpirun, slurm_step, torchrun
 from tiny import write_input
 from torch import Tensor
 
@@ -58,9 +58,7 @@ class Fate:
     def variables(self, directory: Path) -> dict[str, str]:
         """The environment of a run that meets this fate; its ranks write their numbers to `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
-        paths = os.pathsep.join([clean_environment()["PYTHONPATH"], *map(str, _HERE)])
         return {
-            "PYTHONPATH": paths,
             "DSMSIM_TEST_FATE": f"{self.deed} {self.rank} {self.place} {self.epoch}",
             "DSMSIM_TEST_PIDS": str(directory),
         }
@@ -83,7 +81,6 @@ class Fate:
         }[self.deed]
 
 
-_HERE = [Path(__file__).parent, Path(__file__).parents[1]]
 _epochs = 0
 
 
@@ -106,7 +103,9 @@ def fated(r: Tensor, t: Tensor) -> Tensor:
 
 
 def _strike(deed: str) -> None:
-    (Path(os.environ["DSMSIM_TEST_PIDS"]) / "struck").write_text(repr(time.time()))
+    directory = Path(os.environ["DSMSIM_TEST_PIDS"])
+    (directory / "striking").write_text(repr(time.time()))
+    (directory / "striking").rename(directory / "struck")  # so that nobody reads half of it
     if deed == "raise":
         raise RuntimeError("a fault of one rank")
     if deed == "hang":
@@ -140,8 +139,8 @@ def begin_run(
     """Start a run in `directory`: its input, its results in `run`, its process numbers in `pids`.
 
     Args:
-        launcher: "mpirun", "torchrun", "patient mpirun", which does not end the other ranks when one is gone,
-            or "slurm": the ranks are started one by one, with the variables of a step of two.
+        launcher: "mpirun", "torchrun", or "slurm": the ranks are started one by one, with the variables of a
+            step of two.
     """
     directory.mkdir()
     arguments = ("run", write_input(directory / "input.toml", changes), "--out", directory / "run")
@@ -150,8 +149,6 @@ def begin_run(
         job = next(_jobs)
         return [begin_dsmsim(*arguments, **variables, **slurm_step(rank, job)) for rank in range(ranks)]
     command = torchrun(ranks) if launcher == "torchrun" else mpirun(ranks)
-    if launcher == "patient mpirun":
-        command.insert(1, "-disable-auto-cleanup")
     return [begin_dsmsim(*arguments, launcher=command, **variables)]
 
 
@@ -193,6 +190,7 @@ def assert_all_gone(directory: Path, ranks: int) -> float:
     """All ranks have trained and are gone within BOUND seconds of the deed; how many it took."""
     pids = pids_of(directory)
     assert set(pids) == set(range(ranks)), "not all ranks came to the training"
+    assert (directory / "struck").exists(), "nothing happened to the rank"
     struck = float((directory / "struck").read_text())
     try:
         assert wait_until(lambda: not still_there(pids), struck + BOUND - time.time()), still_there(pids)
