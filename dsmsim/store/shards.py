@@ -42,7 +42,7 @@ Array = NDArray[np.float64]
 GROUP = "trajectories"
 MANIFEST = "manifest.json"
 _SHARDS = "rank-*.h5"
-_REMEDY = "restore it from a copy, or remove results.h5 and let `dsmsim resume` evaluate again"
+_REMEDY = "restore it from a copy, or remove it and let `dsmsim resume` make all of them again"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from dsmsim.store import (
     RunDirectory,
     checkpoint_files,
     load_checkpoint,
+    open_trajectories,
     read_results,
     stored_config,
 )
@@ -100,13 +101,18 @@ def _write_inputs(config: Config, run: RunDirectory, input_text: str) -> None:
 
 
 def _has_results_of(config: Config, run: RunDirectory, messages: list[str]) -> bool:
-    """Whether results.h5 is what a run of this input ends with; it is written only at the end."""
+    """Whether results.h5 is what a run of this input ends with; it is written only at the end.
+
+    Where it cannot be read, or the trajectories beside it are not whole, the messages say so.
+    """
     if not run.results.is_file():
         return False
     try:
         old = stored_config(read_results(run.results).attributes)
+        if config.output.trajectories:
+            open_trajectories(run.path)
     except StoreError as error:
-        messages.append(f"{error} -- it is written anew")
+        messages.append(f"{error}; results are made anew")
         return False
     return old is not None and not any(_concerns_results(change) for change in changes_between(old, config))
 

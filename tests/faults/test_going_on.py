@@ -198,3 +198,14 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(fcntl, "flock", refuse)
     with locked(tmp_path) as held:
         assert not held
+
+
+def test_lost_trajectories_are_made_again(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, {"output.trajectories": 10})
+    (shard,) = (run / "trajectories").glob("rank-*.h5")
+    before = shard.read_bytes()
+    shard.unlink()
+    outcome = call("resume", run)
+    assert outcome.code == 0, outcome.err
+    assert f"{shard} (trajectories 0 to 9 of rank 0) is missing" in outcome.err
+    assert shard.read_bytes() == before
