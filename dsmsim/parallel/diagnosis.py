@@ -155,7 +155,7 @@ def _version(package: str) -> str:
 
 
 def backends_of(world: World) -> dict[Backend, torch.device]:
-    """What sums vectors of these ranks, and where they lie: gloo for flags, and nccl where there are GPUs."""
+    """What sums vectors of these ranks, and where they lie: gloo on hosts, and nccl on GPUs."""
     host: dict[Backend, torch.device] = {"gloo": torch.device("cpu")}
     return host | ({"nccl": world.device} if world.device.type == "cuda" else {})
 
