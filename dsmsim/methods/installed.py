@@ -125,10 +125,17 @@ def predict(name: str, config: Config) -> Prediction | None:
     """What a baseline would cost, None where it cannot tell.
 
     Raises:
-        ConfigError: it cannot treat the problem.
+        ConfigError: it cannot treat the problem, or numbers of this size.
     """
     entry = entry_of(name, PREDICTIONS)
     if entry is None:
         return None
-    found: Prediction = entry.load()(config)
+    try:
+        found: Prediction = entry.load()(config)
+    except ArithmeticError as error:  # 10^150 squared is too large, 10^-200 squared is 0
+        raise ConfigError(
+            f"{name} cannot work with numbers of this size ({error}): choose units in which those of system "
+            "(hbar, mass, trap, terms, interaction), initial and time are near 1",
+            key="system",
+        ) from error
     return found

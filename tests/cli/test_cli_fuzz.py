@@ -146,3 +146,12 @@ def test_a_damaged_file(tmp_path: Path, position: int, cut: int, new: bytes) -> 
     content = tomli_w.dumps(rich_input()).encode()
     place = position % len(content)
     check(tmp_path, content[:place] + new + content[place + cut :])
+
+
+def test_numbers_that_no_solver_can_square(tmp_path: Path) -> None:
+    """Found by the tests above: a prediction that divided by a spacing of zero."""
+    data = rich_input()
+    data["system"]["hbar"] = 3.414157245080998e152
+    outcome = check(tmp_path, tomli_w.dumps(data).encode())
+    assert outcome.code == 2
+    assert "hbar" in outcome.err
