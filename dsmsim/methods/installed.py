@@ -133,9 +133,12 @@ def predict(name: str, config: Config) -> Prediction | None:
     try:
         found: Prediction = entry.load()(config)
     except ArithmeticError as error:  # 10^150 squared is too large, 10^-200 squared is 0
+        from dsmsim.config.magnitudes import farthest_number
+
+        key, value = farthest_number(config)
         raise ConfigError(
-            f"{name} cannot work with numbers of this size ({error}): choose units in which those of system "
-            "(hbar, mass, trap, terms, interaction), initial and time are near 1",
-            key="system",
+            f"{key} = {value:g}: {name} cannot work with numbers of this size ({error}); choose units in "
+            "which all numbers of the problem are nearer to 1",
+            key=key,
         ) from error
     return found

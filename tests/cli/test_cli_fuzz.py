@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tomli_w
 from commands import Outcome, call
 from fuzzing import examples
@@ -148,10 +149,18 @@ def test_a_damaged_file(tmp_path: Path, position: int, cut: int, new: bytes) -> 
     check(tmp_path, content[:place] + new + content[place + cut :])
 
 
-def test_numbers_that_no_solver_can_square(tmp_path: Path) -> None:
-    """Found by the tests above: a prediction that divided by a spacing of zero."""
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("system.hbar", 3.414157245080998e152), ("system.terms.dip.width", 1.3407807929942597e154)],
+)
+def test_numbers_that_no_solver_can_square(tmp_path: Path, path: str, value: float) -> None:
+    """Found by the tests above: predictions that divided by a spacing of zero, or overflowed."""
     data = rich_input()
-    data["system"]["hbar"] = 3.414157245080998e152
+    *tables, key = path.split(".")
+    owner = data
+    for table in tables:
+        owner = owner[table]
+    owner[key] = value
     outcome = check(tmp_path, tomli_w.dumps(data).encode())
     assert outcome.code == 2
-    assert "hbar" in outcome.err
+    assert f"{path} = {value:g}: split_step cannot work with numbers of this size" in outcome.err
