@@ -53,6 +53,7 @@ MOST_ATTEMPTS = 60
 POINTS_FOR_THREADS = 1 << 17
 # points times kicks per second of one core, for predictions
 SPEED = 1e7
+MOST_POINTS = 10**15  # that a prediction counts
 
 
 def evolve(
@@ -181,13 +182,16 @@ def predict(config: Config) -> Prediction:
     box = _first_box(config, problem) if extent is None else given_box(extent, system.dimensions)
     # one refinement of both, each by what `Refinement` would do; the box may still grow
     points = options["points"] or math.ceil(1.5 * _points_for(box, _first_spacing(problem)))
+    too_much = ("more work than the solver accepts: use another method",)
+    if points**system.coordinates > MOST_WORK:  # one step would be; with so many pairs V itself takes long
+        return replace(_prediction(points, system.coordinates, None), notes=too_much)
     step = options["dt"] or 0.5 * _first_step(problem)
     order = options["order"] or 2
     work = points**system.coordinates * config.time.end / step * len(COMPOSITIONS[order].kicks)
     prediction = _prediction(points, system.coordinates, 1.5 * work / SPEED)
     if work <= MOST_WORK:
         return prediction
-    return replace(prediction, notes=("more work than the solver accepts: use another method",))
+    return replace(prediction, notes=too_much)
 
 
 def _options(config: Config) -> dict[str, Any]:
@@ -203,10 +207,12 @@ def _options(config: Config) -> dict[str, Any]:
 
 
 def _prediction(points: int, coordinates: int, seconds: float | None) -> Prediction:
-    size = points**coordinates
+    # a thousand coordinates would make numbers that nobody can read, nor Python write
+    size = min(points**coordinates, MOST_POINTS)
+    equal = "=" if size < MOST_POINTS else ">"
     return Prediction(
         method="split_step",
-        points=f"{points}^{coordinates} = {size:,} grid points",
+        points=f"{points}^{coordinates} {equal} {size:,} grid points",
         memory=size * BYTES_PER_POINT,
         seconds=seconds,
         notes=("the box may grow while the cloud spreads",),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tiny import tiny_config
 
+from baselines import split_step
 from baselines.prediction import Prediction, require_memory
 from baselines.threads import set_numba_threads, thread_count
 from dsmsim.errors import ConfigError
@@ -51,3 +52,12 @@ def test_numba_gets_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
         assert set_numba_threads(1) == numba.get_num_threads() == 1
     finally:
         numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize("particles", [300, 1500])
+def test_a_grid_that_nobody_can_hold_is_predicted_at_once(particles: int) -> None:
+    """Nothing is evaluated on its many pairs, and no number has thousands of digits."""
+    found = split_step.predict(tiny_config({"system.particles": particles}))
+    assert found.points.endswith(f"^{particles} > 1,000,000,000,000,000 grid points")
+    assert found.memory >= 10**15
+    assert "more work than the solver accepts" in found.notes[0]
