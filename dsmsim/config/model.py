@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any, Self
 
+import tomli_w
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -68,6 +69,10 @@ class Config(Table):
     def to_dict(self) -> dict[str, Any]:
         """The input with every default written out, as plain values that TOML can hold (no None)."""
         return self.model_dump(mode="python", by_alias=True, exclude_none=True)
+
+    def to_toml(self) -> str:
+        """The same as the text of an input file: what runs, checkpoints and results keep of their input."""
+        return tomli_w.dumps(self.to_dict())
 
     def physics_hash(self) -> str:
         """sha256 of [system], [initial] and time.end: equal for runs that answer the same question."""

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tomli_w
-
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
 from dsmsim.tensor_shapes import FORMATS
@@ -190,7 +188,7 @@ def _prepared(
     state.fields.load_state_dict(made.state_dict())
     state.epoch = 0 if want.finetune else changed.train.epochs
     command = shlex.join(["dsmsim", *sys.argv[1:]])
-    text = f"# {directory} with other hidden layers:\n#     {command}\n\n" + tomli_w.dumps(changed.to_dict())
+    text = f"# {directory} with other hidden layers:\n#     {command}\n\n" + changed.to_toml()
     run = new_directory(changed, want.out, text, want.overwrite)
     save_state(changed, state, run.checkpoints, cpu_seconds=0.0)
     return changed, layers, text

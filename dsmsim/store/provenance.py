@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
-import tomli_w
 
 if TYPE_CHECKING:
     from dsmsim.config import Config
@@ -91,7 +90,7 @@ def provenance(
         "seed": config.seed,
         "physics_hash": config.physics_hash(),
         "input": input_text or None,
-        "resolved_input": tomli_w.dumps(config.to_dict()),
+        "resolved_input": config.to_toml(),
         "changes": list(changes) or None,
         "command": shlex.join(sys.argv),
         "finished": datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="seconds"),

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tomli_w
-
 from dsmsim.config import Change, Config, changes_between
 from dsmsim.errors import ConfigError, StoreError
 from dsmsim.store import (
@@ -95,7 +93,7 @@ def new_directory(config: Config, out: Path, input_text: str, overwrite: bool) -
 
 def _write_inputs(config: Config, run: RunDirectory, input_text: str) -> None:
     """The resolved input first: from then on the run can be resumed, wherever it is killed."""
-    run.write_text(run.resolved, tomli_w.dumps(config.to_dict()))
+    run.write_text(run.resolved, config.to_toml())
     if input_text:
         run.write_text(run.input, input_text)
 

@@ -16,8 +16,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import tomli_w
-
 from dsmsim.config import Config
 from dsmsim.parallel import World
 from dsmsim.training.dsm import solve_in
@@ -74,7 +72,7 @@ def solve(
         world or World(),
         config,
         out,
-        input_text=tomli_w.dumps(config.to_dict()),
+        input_text=config.to_toml(),
         overwrite=True,
         observer=lambda started: Lines(progress),
     )

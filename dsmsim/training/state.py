@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tomli_w
 import torch
 
 from dsmsim.config import Change, Config, changes_between, parse_config
@@ -201,7 +200,7 @@ def save_state(
     """
     attributes = {
         "physics_hash": config.physics_hash(),
-        "input": tomli_w.dumps(config.to_dict()),
+        "input": config.to_toml(),
         "changes": state.changes,
         "log_bytes": log_bytes,
         "seconds": state.seconds,

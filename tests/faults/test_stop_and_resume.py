@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from commands import call
+from kills import wait_for
 from launchers import LIMIT, begin_dsmsim, mpirun, needs_mpirun
 from run_files import assert_close_run, assert_same_run, finished_run, interrupted_copy, losses_of
 from tiny import write_input
@@ -42,18 +42,11 @@ def slow_run(
     out = directory / "run"
     with begin_dsmsim("run", file, "--out", out, launcher=launcher, DSMSIM_TEST_PAUSE=PAUSE) as process:
         try:
-            wait_until(lambda: process.poll() is not None or epochs_done(out) >= 3)
+            wait_for(lambda: process.poll() is not None or epochs_done(out) >= 3)
             yield process
             process.communicate(timeout=LIMIT)
         finally:
             process.kill()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def epochs_done(run: Path) -> int:
