@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dsmsim.config import Plan, shown_size
+from dsmsim.config import MarchPlan, Plan, shown_size
 
 LINE_EVERY = 5.0  # seconds between progress lines where no bar is drawn
 LOG_WIDTH = 120  # columns where the output is no terminal: a log has no edge that a table must be cut at
@@ -49,6 +49,11 @@ class ProgressWatcher:
     def training(self, done: int, total: int, loss: float) -> None:
         """`done` of `total` epochs are trained."""
         self._update("training", done, total, "epochs", f"loss {loss:.2e}")
+
+    def marching(self, time: float, end: float, residual: float) -> None:
+        """The march has come to `time` of `end`: shown in percent of it."""
+        note = f"t {time:.3g}, residual {residual:.3f}"
+        self._update("marching", round(100.0 * time / end), 100, "%", note)
 
     def sampling(self, done: int, total: int) -> None:
         """`done` of `total` samples are drawn."""
@@ -95,7 +100,11 @@ def plan_table(plan: Plan, directory: Path) -> Group:
     work = Table(title=f"Plan for {plan.ranks} rank{'s' if plan.ranks > 1 else ''}", title_justify="left")
     work.add_column("quantity", no_wrap=True)
     work.add_column("value", justify="right", no_wrap=True)
-    work.add_row(f"parameters of {' and '.join(plan.networks)}", f"{plan.parameters:,}")
+    if plan.march is not None:
+        for quantity, value in _march_rows(plan.march):
+            work.add_row(quantity, value)
+    if plan.networks:
+        work.add_row(f"parameters of {' and '.join(plan.networks)}", f"{plan.parameters:,}")
     if plan.tensor is not None:
         work.add_row("  with dense layers", f"{plan.tensor.dense_parameters:,}")
         modes = zip(plan.tensor.modes_out, plan.tensor.modes_in, strict=True)
@@ -104,10 +113,11 @@ def plan_table(plan: Plan, directory: Path) -> Group:
         ranks = f"{form} ranks, to begin with" if plan.tensor.adaptive else f"{form} ranks"
         work.add_row(f"  {ranks}", " ".join(map(str, plan.tensor.ranks)))
         work.add_row("  cores of a layer", f"{plan.tensor.parameters:,}")
-    work.add_row("trajectories per rank", f"{plan.trajectories_per_rank:,}")
-    work.add_row("residual points per rank", f"{plan.points_per_rank:,}")
-    work.add_row("network evaluations per epoch", f"{plan.network_evaluations:,}")
-    work.add_row("multiply-adds per epoch", f"{plan.multiply_adds:.3g}")
+    if plan.networks:
+        work.add_row("trajectories per rank", f"{plan.trajectories_per_rank:,}")
+        work.add_row("residual points per rank", f"{plan.points_per_rank:,}")
+        work.add_row("network evaluations per epoch", f"{plan.network_evaluations:,}")
+        work.add_row("multiply-adds per epoch", f"{plan.multiply_adds:.3g}")
     work.add_row("memory of the largest rank", f"about {shown_size(plan.memory.total)}")
     work.add_row("  of it the program", shown_size(plan.memory.program))
     files = Table(title=f"Files in {escape(str(directory))}", title_justify="left")
@@ -119,6 +129,19 @@ def plan_table(plan: Plan, directory: Path) -> Group:
     return Group(
         work, *applied, files, *(f"[yellow]warning:[/yellow] {escape(text)}" for text in plan.warnings)
     )
+
+
+def _march_rows(march: MarchPlan) -> list[tuple[str, str]]:
+    """Quantities and values of a march."""
+    numbers = "complex parameters" if march.analytic else "parameters"
+    return [
+        (f"{numbers} that march ({march.ansatz})", f"{march.parameters:,}"),
+        ("walkers per rank", f"{march.walkers_per_rank:,}"),
+        ("equations for each walker", f"{march.equations:,}"),
+        ("solver", march.solver),
+        ("steps in time", f"about {march.steps:,}"),
+        ("seconds of marching, one core a rank", f"about {march.seconds:.2g}"),
+    ]
 
 
 def references_table(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> Group:

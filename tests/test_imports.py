@@ -28,11 +28,12 @@ TABLE: dict[str, set[str]] = {
     "sampler": {"system", "networks", "errors"},
     "residuals": {"system", "networks", "errors"},
     "measure": {"system", "errors"},
+    "march": {"config", "system", "networks", "residuals", "tdvp", "parallel", "errors"},
     "batch": {"config", "errors"},
     "parallel": {"errors"},
     "store": {"config", "errors"},
     "training": {
-        *("config", "system", "networks", "tensor", "sampler"),
+        *("config", "system", "networks", "tensor", "sampler", "tdvp", "march"),
         *("residuals", "measure", "parallel", "store", "errors"),
     },
     "analysis": {"store", "measure", "system", "config", "errors"},

@@ -272,7 +272,7 @@ class _Run:
 
 def _parameters(rates: RateState) -> ComplexArray:
     """theta' of the rates of a state."""
-    theta = rates[0]
+    theta: ComplexArray | None = rates[0]
     assert theta is not None
     return theta
 

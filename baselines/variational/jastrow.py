@@ -27,12 +27,18 @@ from baselines.wave.wave_function import Array, ComplexArray, Local
 from dsmsim.config import Config
 from dsmsim.config.interactions import GaussianPair
 from dsmsim.config.terms import HarmonicTerm
-from dsmsim.system import GaussianState, InitialState, System, build_initial, build_system
+from dsmsim.system import (
+    GaussianState,
+    InitialState,
+    System,
+    build_initial,
+    build_system,
+    is_mirror_symmetric,
+)
 
 WIDEST = 32.0  # w_0 in variances of the first cloud
 AUTOMATIC_BUMPS = 6  # Gaussians of a coordinate where the trap is not harmonic
 BUMP_REACH = 3.0  # how far their centres reach, in standard deviations of the first cloud
-REFLECTIONS = 256  # configurations at which a mirror symmetry is looked for
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ def jastrow(config: Config) -> JastrowAnsatz:
         _spread(triples, widths),
         centers,
         spreads,
-        not _mirror_symmetric(config, system, initial),
+        not is_mirror_symmetric(config.time.end, system, initial),
     )
     return JastrowAnsatz(system, initial, shape, _quadratic(initial, system))
 
@@ -190,21 +196,3 @@ def _quadratic(initial: InitialState, system: System) -> tuple[ComplexArray, Com
     first: ComplexArray = mean / (2.0 * variance) + 1j * velocity
     second: ComplexArray = -1.0 / (4.0 * variance) + 0j * velocity
     return first, second
-
-
-def _mirror_symmetric(config: Config, system: System, initial: InitialState) -> bool:
-    """Whether the state stays symmetric about the middle of the first cloud, so that its mean cannot move."""
-    rng = np.random.default_rng(0)
-    x = initial.mean + 1.5 * np.sqrt(initial.variance) * rng.standard_normal(
-        (REFLECTIONS, initial.coordinates)
-    )
-    there, mirrored = torch.from_numpy(x), torch.from_numpy(2.0 * initial.mean - x)
-    times = [0.0, *system.breakpoints, *np.linspace(0.0, config.time.end, 7)[1:].tolist()]
-    pairs = [
-        (initial.log_density(there), initial.log_density(mirrored)),
-        (initial.v(there), -initial.v(mirrored)),
-    ]
-    for t in times:
-        clock = there.new_full((REFLECTIONS, 1), t)
-        pairs.append((system.potential(there, clock), system.potential(mirrored, clock)))
-    return all(torch.allclose(a, b, rtol=1e-9, atol=1e-12 * math.sqrt(REFLECTIONS)) for a, b in pairs)

@@ -6,9 +6,10 @@ from dsmsim.config.baseline_tables import BaselinesTable
 from dsmsim.config.changes import Change, changes_between
 from dsmsim.config.fields import CheckpointCadence, parse_cadence, parse_duration, per_axis
 from dsmsim.config.load import load_config, parse_config
+from dsmsim.config.march_table import MarchTable
 from dsmsim.config.memory import shown_size
 from dsmsim.config.model import Config
-from dsmsim.config.plan import Plan, make_plan
+from dsmsim.config.plan import MarchPlan, Plan, make_plan
 from dsmsim.config.run_tables import (
     CompareTable,
     EvaluationTable,
@@ -30,6 +31,8 @@ __all__ = [
     "CompareTable",
     "Config",
     "EvaluationTable",
+    "MarchPlan",
+    "MarchTable",
     "NetworkTable",
     "OutputTable",
     "Plan",

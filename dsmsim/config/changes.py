@@ -1,9 +1,11 @@
 """What differs between the input of a run and the one with which it is to go on, and what that means.
 
 physics     [system], [initial], time.end                  refused on resuming: another question
-state       [network], train.optimizer, train.precision    refused: the checkpoint would not fit
-training    the rest of [train], [sampler], time.steps,    allowed and told: the run does not end where it
-            seed                                           would have ended
+state       [network], train.mode, train.optimizer,        refused: the checkpoint would not fit
+            train.precision, march.ansatz, its functions,
+            march.walkers, march.block
+training    the rest of [train], [march], [sampler],       allowed and told: the run does not end where it
+            time.steps, seed                               would have ended
 results     [evaluation], time.save, output.trajectories   allowed: the results are made anew
 other       everything else                                allowed
 """
@@ -25,9 +27,18 @@ _WEIGHTS: tuple[tuple[str, Weight], ...] = (
     ("initial", "physics"),
     ("time.end", "physics"),
     ("network", "state"),
+    ("train.mode", "state"),
     ("train.optimizer", "state"),
     ("train.precision", "state"),
     ("train", "training"),
+    ("march.ansatz", "state"),
+    ("march.pair_functions", "state"),
+    ("march.collective_functions", "state"),
+    ("march.collective_order", "state"),
+    ("march.one_body_functions", "state"),
+    ("march.walkers", "state"),
+    ("march.block", "state"),
+    ("march", "training"),
     ("sampler", "training"),
     ("time.steps", "training"),
     ("seed", "training"),

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dsmsim.config.fields import TERM_NAME, per_axis
+from dsmsim.config.march_checks import march_problems
 from dsmsim.config.problems import Problem, dotted, problem_at, shown
-from dsmsim.config.run_tables import DEFAULT_GAUSSIAN_WIDTH, POTENTIAL_KINDS
+from dsmsim.config.run_tables import DEFAULT_GAUSSIAN_WIDTH, MOST_SOBOL, POTENTIAL_KINDS
 from dsmsim.config.system import GaussianState, ProductState, TrapGroundState
 from dsmsim.config.tensor_checks import tensor_problems
 from dsmsim.config.term_checks import axes_problem, initial_expressions, term_problems
@@ -20,13 +21,11 @@ from dsmsim.config.terms import DoubleWellTerm, HarmonicTerm
 if TYPE_CHECKING:
     from dsmsim.config.model import Config
 
-MOST_SOBOL = 21_201  # coordinates for which scipy knows direction numbers
-
 
 def cross_problems(config: Config) -> list[Problem]:
     """Everything that is wrong between the keys of an input whose single values are right."""
     physics, networks = (_terms, _initial, _times), (_network, _potential, tensor_problems)
-    rules = (*physics, *networks, _training, _engine, _evaluation, _tvmc)
+    rules = (*physics, *networks, _training, march_problems, _engine, _evaluation, _tvmc)
     return [problem for rule in rules for problem in rule(config)]
 
 

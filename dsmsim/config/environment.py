@@ -78,6 +78,7 @@ _SMALLER: dict[str, tuple[tuple[tuple[str, str | None], ...], str]] = {
     ),
     "evaluation": ((("network.width", None),), "fewer network.blocks"),
     "results": ((("time.save", None),), "fewer system.particles or evaluation.bins"),
+    "march": ((("march.walkers", "march.block"), ("network.width", None)), "a smaller network.width"),
 }
 
 

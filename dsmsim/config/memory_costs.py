@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from dsmsim.config.optimizer_costs import OptimizerCosts
 
 if TYPE_CHECKING:
+    from dsmsim.config.march_costs import MarchPlan
     from dsmsim.config.model import Config
 
 SAMPLE_BLOCK = 2000  # evaluation trajectories that are advanced together
@@ -50,6 +51,7 @@ class MemoryEstimate:
         sampling: trajectories and residual points.
         evaluation: samples of the trained process, and what is measured on them.
         results: what results.h5 will hold.
+        march: walkers, equations and solver of a march in time.
     """
 
     program: int
@@ -58,6 +60,7 @@ class MemoryEstimate:
     sampling: int
     evaluation: int
     results: int
+    march: int = 0
 
     @property
     def training(self) -> int:
@@ -71,8 +74,8 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """All of them; training and evaluation do not overlap, so the larger one counts."""
-        return self.program + max(self.training, self.evaluating)
+        """All of them; march, training and evaluation do not overlap, so the largest one counts."""
+        return self.program + max(self.march, self.training, self.evaluating)
 
 
 def share_of_work(config: Config, ranks: int) -> Share:
@@ -94,17 +97,21 @@ def sampling_steps(config: Config) -> int:
     return slices * math.ceil(config.time.steps / slices)
 
 
-def memory_estimate(config: Config, optimizer: OptimizerCosts, share: Share) -> MemoryEstimate:
-    """What a run holds."""
+def memory_estimate(
+    config: Config, optimizer: OptimizerCosts, share: Share, march: MarchPlan | None = None
+) -> MemoryEstimate:
+    """What a run holds; without `train.polish`, what marches trains nothing."""
     size = optimizer.engine.size
     kept = optimizer.parameters * (2 if config.train.reuse > 1 else 1)
+    trains = march is None or config.train.polish
     return MemoryEstimate(
         program=PROGRAM_BYTES,
-        parameters=size * (kept + optimizer.remembered() + optimizer.passing()),
-        residuals=optimizer.memory(share.points, share.ranks),
-        sampling=_sampling(config, size, share),
+        parameters=size * (kept + optimizer.remembered() + optimizer.passing()) if trains else 0,
+        residuals=optimizer.memory(share.points, share.ranks) if trains else 0,
+        sampling=_sampling(config, size, share) if trains else 0,
         evaluation=_evaluation(config, optimizer, share),
-        results=_results(config),
+        results=_results(config) + (0 if march is None else march.kept),
+        march=0 if march is None else march.memory,
     )
 
 

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from dsmsim.config.baseline_tables import BaselinesTable
 from dsmsim.config.checks import cross_problems
 from dsmsim.config.fields import Table
+from dsmsim.config.march_table import MarchTable
 from dsmsim.config.run_tables import (
     DEFAULT_KIND,
     POTENTIAL_KINDS,
@@ -39,6 +40,9 @@ class Config(Table):
     network: NetworkTable = Field(default_factory=NetworkTable, description="what makes the velocity fields")
     sampler: SamplerTable = Field(default_factory=SamplerTable, description="the sampling process")
     train: TrainTable = Field(default_factory=TrainTable, description="the loss and its minimisation")
+    march: MarchTable = Field(
+        default_factory=MarchTable, description='fields step by step in time (train.mode = "march")'
+    )
     evaluation: EvaluationTable = Field(
         default_factory=EvaluationTable, description="samples for the observables"
     )

@@ -57,6 +57,10 @@ class NetworkCosts(ABC):
         """Trainable parameters, exactly."""
         return sum(count * math.prod(shape) for shape, count in self.shapes(dense=dense))
 
+    def silent_weights(self) -> int:
+        """Weights of one network on which nothing depends while its clock stands at 0, as in a march."""
+        return self.width
+
     @abstractmethod
     def multiply_adds(self) -> int:
         """Of the value at one point; decomposed layers are applied as dense ones."""
@@ -111,6 +115,10 @@ class EquivariantCosts(NetworkCosts):
         features = 2 * _linear(self.dimensions + 1, self.width) + [(self.width, self.dimensions)]
         return [*features, *_linear(self._entering, self.width), *_linear(self.width, self.dimensions)]
 
+    def silent_weights(self) -> int:
+        alone = self.dimensions if self.particles == 1 else 0  # no other particle to be apart from
+        return (3 + alone) * self.width
+
     def multiply_adds(self) -> int:
         features = (4 * self.dimensions + 2 + self._entering) * self.width
         return self.particles * (features + self.hidden_layers * self.width**2)
@@ -155,6 +163,9 @@ class PotentialCosts(NetworkCosts):
         if self.particles > 1:
             found += [*_linear(self.pair_features, self.width), (CHANNELS, self.width)]
         return found
+
+    def silent_weights(self) -> int:
+        return (2 if self.pairs else 1) * self.width
 
     @property
     def node_row(self) -> int:
@@ -225,6 +236,11 @@ class FunctionalTTCosts(PotentialCosts):
     def layers(self) -> list[Shape]:
         entries = CHANNELS * math.comb(self.rank + 1, 2)
         return [*_linear(self.node_features, self.width), (entries, self.width)]
+
+    def silent_weights(self) -> int:
+        # of a single matrix only the diagonal is in the trace
+        beside = CHANNELS * math.comb(self.rank, 2) if self.particles == 1 else 0
+        return (1 + beside) * self.width
 
     @property
     def node_row(self) -> int:

@@ -6,10 +6,13 @@ Arithmetic counts products of matrices; rebuilding decomposed weights from their
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dsmsim.config.engine_costs import RESIDUAL_CHUNK, engine_costs
+from dsmsim.config.march_costs import MarchPlan, march_plan
+from dsmsim.config.march_table import MarchTable
 from dsmsim.config.memory_costs import (
     SAMPLE_BLOCK,
     MemoryEstimate,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RESIDUAL_CHUNK",
     "SAMPLE_BLOCK",
+    "MarchPlan",
     "MemoryEstimate",
     "Plan",
     "PlannedFile",
@@ -53,8 +57,10 @@ class Plan:
 
     Attributes:
         ranks: processes over which it is spread.
-        networks: exact numbers of trainable parameters by the names of the networks.
-        tensor: the decomposed layers, None where the layers are dense.
+        networks: exact numbers of trainable parameters by the names of the networks; empty where only
+            marching moves them, and what else stands here of an epoch is 0.
+        march: what marching costs, None where train.mode is another.
+        tensor: the decomposed layers, None where the layers are dense or no network is asked for.
         trajectories_per_rank, points_per_rank: on the most loaded rank.
         network_evaluations: evaluations of one network at one point, per epoch, over all ranks.
         multiply_adds: per epoch, over all ranks.
@@ -65,6 +71,7 @@ class Plan:
 
     ranks: int
     networks: dict[str, int]
+    march: MarchPlan | None
     tensor: TensorPlan | None
     trajectories_per_rank: int
     points_per_rank: int
@@ -89,39 +96,56 @@ def make_plan(config: Config, ranks: int = 1) -> Plan:
     if ranks < 1:
         raise ValueError(f"ranks = {ranks} must be at least 1")
     train = config.train
+    march = march_plan(config, ranks) if train.mode == "march" else None
+    trains = march is None or train.polish
     share = share_of_work(config, ranks)
     network = network_costs(config)
     optimizer = optimizer_costs(engine_costs(config, network))
-    memory = memory_estimate(config, optimizer, share)
+    memory = memory_estimate(config, optimizer, share, march)
     evaluated = train.trajectories * sampling_steps(config) * STAGES[config.sampler.scheme]
     sampling = len(network.names) * evaluated * network.drift_multiply_adds()
     return Plan(
         ranks=ranks,
-        networks=dict.fromkeys(network.names, network.parameters()),
-        tensor=tensor_plan(config, network, share),
-        trajectories_per_rank=share.trajectories,
-        points_per_rank=share.points,
-        network_evaluations=len(network.names) * (evaluated + train.points),
-        multiply_adds=sampling + optimizer.multiply_adds(train.points),
+        networks=dict.fromkeys(network.names, network.parameters()) if trains else {},
+        march=march,
+        tensor=tensor_plan(config, network, share) if _uses_network(config) else None,
+        trajectories_per_rank=share.trajectories if trains else 0,
+        points_per_rank=share.points if trains else 0,
+        network_evaluations=len(network.names) * (evaluated + train.points) if trains else 0,
+        multiply_adds=sampling + optimizer.multiply_adds(train.points) if trains else 0,
         memory=memory,
-        files=_files(config, memory, optimizer),
+        files=_files(config, memory, optimizer, march),
         warnings=_warnings(config, network, share),
     )
 
 
-def _files(config: Config, memory: MemoryEstimate, optimizer: OptimizerCosts) -> tuple[PlannedFile, ...]:
-    parameters, size = optimizer.parameters, optimizer.engine.size
-    keep = config.output.keep
+def _uses_network(config: Config) -> bool:
+    """Whether [network] is read: a cluster ansatz that is not polished goes without one."""
+    train = config.train
+    return train.mode == "global" or train.polish or config.march.ansatz == "network"
+
+
+def _files(
+    config: Config, memory: MemoryEstimate, optimizer: OptimizerCosts, march: MarchPlan | None
+) -> tuple[PlannedFile, ...]:
+    trains = march is None or config.train.polish
+    parameters, size = optimizer.parameters if trains else 0, optimizer.engine.size
+    state = (parameters + optimizer.remembered()) * size if trains else 0
+    keep, logged = config.output.keep, "logged epoch" if trains else "step"
     files = [
         PlannedFile("input.toml", "the input as given"),
         PlannedFile("resolved.toml", "the input with every default"),
-        PlannedFile("log.jsonl", "progress, one line per logged epoch"),
+        PlannedFile("log.jsonl", f"progress, one line per {logged}"),
         PlannedFile(
             "checkpoints/ckpt-NNNNNN.h5",
             f"state for `dsmsim resume`, every {config.output.checkpoint_every}, the last {keep} are kept",
-            (parameters + optimizer.remembered()) * size,
+            state + (0 if march is None else march.kept),
         ),
-        PlannedFile("results.h5", "observables, densities, networks", memory.results + parameters * size),
+        PlannedFile(
+            "results.h5",
+            "observables, densities, " + ("networks" if trains else "parameters"),
+            memory.results + parameters * size,
+        ),
     ]
     named = config.compare.with_ if isinstance(config.compare.with_, list) else []
     for name in named:
@@ -133,24 +157,32 @@ def _files(config: Config, memory: MemoryEstimate, optimizer: OptimizerCosts) ->
 
 
 def _warnings(config: Config, network: NetworkCosts, share: Share) -> tuple[str, ...]:
-    warnings, ranks, blocks = [], share.ranks, share.blocks
+    warnings, train, march = [], config.train, config.march
     if config.network.kind == "sorted":
         warnings.append(
             'network.kind = "sorted" converges to wrong answers with a small loss; use it only to reproduce '
             'the publication, and kind = "equivariant" otherwise'
         )
-    if blocks < ranks:
-        warnings.append(
-            f"{ranks - blocks} of {ranks} ranks have nothing to do: train.trajectories / train.block makes "
-            f"{blocks} blocks; use fewer ranks, or a smaller train.block"
-        )
-    elif blocks % ranks:
-        warnings.append(
-            f"the load is uneven: {blocks} blocks (train.trajectories / train.block) over {ranks} ranks"
-        )
-    tensor = config.network.tensor
+    if train.mode == "global" and march != MarchTable():
+        warnings.append('[march] is not read: train.mode = "global"; write mode = "march" to march in time')
+    if train.mode == "march":
+        warnings += _idle(share.ranks, march.walkers // march.block, "march.walkers / march.block")
+    if train.mode == "global" or train.polish:
+        warnings += _idle(share.ranks, share.blocks, "train.trajectories / train.block")
+    tensor = config.network.tensor if _uses_network(config) else None
     # ranks that are found may begin too large
     fixed = tensor is not None and not tensor.adaptive
     if fixed and network.parameters() >= network.parameters(dense=True):
         warnings.append("the decomposed layers have no fewer parameters than dense ones; use a smaller rank")
     return tuple(warnings)
+
+
+def _idle(ranks: int, blocks: int, made_by: str) -> Iterator[str]:
+    """What ranks get no share, or an uneven one, of so many blocks."""
+    if blocks < ranks:
+        yield (
+            f"{ranks - blocks} of {ranks} ranks have nothing to do: {made_by} makes {blocks} blocks; use "
+            f"fewer ranks, or a smaller {made_by.rpartition(' ')[2]}"
+        )
+    elif blocks % ranks:
+        yield f"the load is uneven: {blocks} blocks ({made_by}) over {ranks} ranks"

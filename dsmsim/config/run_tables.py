@@ -25,6 +25,7 @@ from dsmsim.config.tensor_table import TensorTable
 
 MOST_SAVED_TIMES = 1_000_000
 WIDEST_NETWORK = 1_048_576
+MOST_SOBOL = 21_201  # coordinates for which scipy knows direction numbers
 DEFAULT_KIND = "potential"
 # networks of the wave function's logarithm; the others are networks of the velocities
 POTENTIAL_KINDS = ("potential", "functional_tt")
@@ -157,6 +158,17 @@ def _suited(key: str) -> Callable[[dict[str, Any]], Any]:
 class TrainTable(Table):
     """[train]: the loss L = alpha L_score + beta L_newton + gamma L_initial and how it is minimised."""
 
+    mode: Literal["global", "march"] = Field(
+        default="global",
+        description="global: one network for all times, trained by the loss; march: fields follow their "
+        "equations of motion step by step, as [march] says, and the other keys of [train] are read only with "
+        "polish = true",
+    )
+    polish: bool = Field(
+        default=False,
+        description="march: whether the network of [network] is then trained globally, started from the "
+        "fields that were found",
+    )
     optimizer: Literal["gauss_newton", "soap", "adam", "lbfgs"] = Field(
         default="gauss_newton",
         description="gauss_newton: recursive least squares, for up to a few thousand parameters; soap: Adam "

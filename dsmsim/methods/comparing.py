@@ -114,7 +114,9 @@ def errors_between(stored: StoredResults, reference: StoredResults) -> Errors:
     how = reference.attributes.get("observables")
     errors = compare(stored.results, reference.results, how, conserved=_conserves_energy(stored))
     fields = reference.results.get("velocity_fields")
-    if fields is not None and _holds_fields(stored):
+    from dsmsim.training.trained import holds_fields
+
+    if fields is not None and holds_fields(stored):
         from dsmsim.analysis.fields_error import field_errors
 
         errors |= field_errors(fields, evaluator(stored))
@@ -122,14 +124,6 @@ def errors_between(stored: StoredResults, reference: StoredResults) -> Errors:
         attributes = stored.attributes.get("observables", {})
         errors |= {name: np.asarray(attributes[name]) for name in ("E_u", "E_v_field") if name in attributes}
     return errors
-
-
-def _holds_fields(stored: StoredResults) -> bool:
-    """Whether its networks are fields of deep stochastic mechanics, and not those of another method."""
-    from dsmsim.training.dsm import METHODS
-
-    method = stored.attributes.get("observables", {}).get("method")
-    return method in METHODS.values() and any(name.startswith("model/") for name in stored.results)
 
 
 def _conserves_energy(stored: StoredResults) -> bool:
@@ -154,7 +148,7 @@ def evaluator(stored: StoredResults) -> Evaluate:
     from dsmsim.training.trained import trained_fields
 
     _, fields = trained_fields(stored)
-    like = next(fields.parameters())
+    like = fields.frame.center
 
     def evaluate(x: Array, t: float) -> tuple[Array, Array]:
         flat = torch.as_tensor(x.reshape(len(x), -1), dtype=like.dtype)

@@ -76,9 +76,10 @@ class FunctionalTT(Potential):
         rows = self.particles * (self.dimensions + 3)
         return rows * max(self.node_input.out_features, CHANNELS * self.rank**2)
 
-    def forward(self, y: Tensor, clock: Tensor) -> Tensor:
-        """(R, S), each summed over all terms: (P, 2)."""
-        cores = self._cores(self._node_features(y, clock, derivatives=False), self.weights())[:, 0]
+    def forward(self, y: Tensor, clock: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """(R, S), each summed over all terms: (P, 2); `weights` as in `jet`."""
+        weights = self.weights() if weights is None else weights
+        cores = self._cores(self._node_features(y, clock, derivatives=False), weights)[:, 0]
         product = cores[:, 0]
         for site in range(1, self.particles):
             product = product @ cores[:, site]
@@ -92,7 +93,7 @@ class FunctionalTT(Potential):
         environments = self._environments(values)
         pulled = torch.einsum("pkncab,pncba->pknc", cores[:, 1:], environments)
         value = _trace(values[:, -1] @ environments[:, -1]) - self.rank
-        gradient = pulled[:, :-2].transpose(1, 2).reshape(len(y), -1, CHANNELS)
+        gradient = pulled[:, :-2].transpose(1, 2).reshape(*y.shape, CHANNELS)
         return PotentialJet(value, gradient, pulled[:, -2].sum(1), pulled[:, -1].sum(1))
 
     def _cores(self, features: Tensor, weights: Mapping[str, Tensor]) -> Tensor:

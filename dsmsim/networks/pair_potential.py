@@ -95,9 +95,9 @@ class PairPotential(Potential):
             rows += math.comb(count, 2) * (2 * axes + 3)
         return rows * width
 
-    def forward(self, y: Tensor, clock: Tensor) -> Tensor:
-        """(R, S), each summed over all terms: (P, 2)."""
-        weights = self.weights()
+    def forward(self, y: Tensor, clock: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """(R, S), each summed over all terms: (P, 2); `weights` as in `jet`."""
+        weights = self.weights() if weights is None else weights
         nodes = self._node_features(y, clock, derivatives=False)
         total = y.new_zeros(len(y), CHANNELS)
         messages = None

@@ -49,8 +49,8 @@ class Potential(nn.Module, ABC):
         """Hidden values of all streams of a jet at one point, in one layer of each network."""
 
     @abstractmethod
-    def forward(self, y: Tensor, clock: Tensor) -> Tensor:
-        """(R, S), each summed over all terms: (P, 2)."""
+    def forward(self, y: Tensor, clock: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """(R, S), each summed over all terms: (P, 2); `weights` as in `jet`."""
 
     @abstractmethod
     def jet(self, y: Tensor, clock: Tensor, weights: Mapping[str, Tensor] | None = None) -> PotentialJet:

@@ -5,8 +5,9 @@ Units are words of the input's own system (hbar and mass are given in [system]):
 beside it, its standard error, with the same dimensions and units. A dimension's coordinate is the variable of
 the same name.
 
-`model/...` holds the networks: arrays of any name and shape, in nested groups. `trajectories` is the group of
-the files that hold them (`shards.py`); in results.h5 itself its attributes say which files these are.
+`model/...` holds the networks: arrays of any name and shape, in nested groups; `model/march` what, besides
+the parameters in group `march`, makes fields that marched. `trajectories` is the group of the files that hold
+them (`shards.py`); in results.h5 itself its attributes say which files these are.
 """
 
 from __future__ import annotations
@@ -168,6 +169,32 @@ _PROPAGATION = {
     "snr": Variable(("step", "parameter"), "1", "signal-to-noise ratio of the force along each eigenvector"),
 }
 
+_PER_PARAMETER = ("step", "parameter")
+_MARCH = {
+    "step": Variable(_PER_STEP, "1", "step of the integrator", "int"),
+    "step_time": Variable(_PER_STEP, "time", "time at the end of the step"),
+    "dt": Variable(_PER_STEP, "time", "length of the step"),
+    "step_error": Variable(_PER_STEP, "1", "estimated error of the step, as a distance of states"),
+    "energy": Variable(_PER_STEP, "energy", "energy of the walkers"),
+    "energy_deviation": Variable(_PER_STEP, "energy", "rms fluctuation of the local energy"),
+    "residual": Variable(_PER_STEP, "1", "part of the equations of motion that no parameter follows"),
+    "effective_fraction": Variable(_PER_STEP, "1", "effective fraction of the walkers"),
+    "acceptance": Variable(_PER_STEP, "1", "accepted fraction of the Langevin steps after the step"),
+    "drawn_anew": Variable(_PER_STEP, "1", "how often the walkers were drawn anew so far", "int"),
+    "eigenvalue_smallest": Variable(_PER_STEP, "1", "smallest kept eigenvalue of the scaled metric tensor"),
+    "eigenvalue_largest": Variable(_PER_STEP, "1", "largest eigenvalue of the scaled metric tensor"),
+    "rank": Variable(_PER_STEP, "1", "kept eigenvalues of the scaled metric tensor", "int"),
+    "parameter": Variable(("parameter",), "1", "parameter that marches", "text"),
+    "theta_re": Variable(_PER_PARAMETER, "1", "parameter, real part"),
+    "theta_im": Variable(_PER_PARAMETER, "1", "parameter, imaginary part"),
+    "rate_before_re": Variable(_PER_PARAMETER, "1/time", "its rate before that time, real part"),
+    "rate_before_im": Variable(_PER_PARAMETER, "1/time", "its rate before that time, imaginary part"),
+    "rate_after_re": Variable(_PER_PARAMETER, "1/time", "its rate after that time, real part"),
+    "rate_after_im": Variable(_PER_PARAMETER, "1/time", "its rate after that time, imaginary part"),
+    "spectrum": Variable(_PER_PARAMETER, "1", "eigenvalues of the scaled metric tensor"),
+    "snr": Variable(_PER_PARAMETER, "1", "signal-to-noise ratio of the force along each eigenvector"),
+}
+
 _CHECKS = {
     "check": Variable(("check",), "1", "name of the check", "text"),
     "value": Variable(("check",), "mixed", "value found"),
@@ -234,6 +261,7 @@ CATALOGUE: Mapping[str, Mapping[str, Variable]] = {
     "velocity_fields": _VELOCITY_FIELDS,
     "training": _TRAINING,
     "propagation": _PROPAGATION,
+    "march": _MARCH,
     "checks": _CHECKS,
     "errors/*": _ERRORS,
     "trajectories": _TRAJECTORIES,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dsmsim.system.closed_forms import CenterOfMass, ClosedForm, center_of_mass, closed_form
 from dsmsim.system.initial import GaussianState, InitialState, ProductState, build_initial
+from dsmsim.system.symmetry import is_mirror_symmetric
 from dsmsim.system.system import System, build_system
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "build_system",
     "center_of_mass",
     "closed_form",
+    "is_mirror_symmetric",
 ]

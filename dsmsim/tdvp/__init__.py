@@ -5,7 +5,7 @@ It knows averages over samples and arrays, and nothing of wave functions, networ
 
 from __future__ import annotations
 
-from dsmsim.tdvp.equations import Averages, Equations, Regularisation, Solution, averages
+from dsmsim.tdvp.equations import Averages, Equations, averages
 from dsmsim.tdvp.integrators import (
     DORMAND_PRINCE,
     EULER,
@@ -20,6 +20,16 @@ from dsmsim.tdvp.integrators import (
     cubic,
     take_step,
 )
+from dsmsim.tdvp.least_squares import (
+    NormalEquations,
+    Regularisation,
+    Solution,
+    damped_inverse,
+    relative_rms,
+    signal_to_noise,
+    unit_scale,
+)
+from dsmsim.tdvp.stepping import Stepper
 
 __all__ = [
     "DORMAND_PRINCE",
@@ -28,6 +38,7 @@ __all__ = [
     "RK4",
     "Averages",
     "Equations",
+    "NormalEquations",
     "RateState",
     "Rates",
     "Regularisation",
@@ -35,8 +46,13 @@ __all__ = [
     "State",
     "Step",
     "StepSize",
+    "Stepper",
     "Tableau",
     "averages",
     "cubic",
+    "damped_inverse",
+    "relative_rms",
+    "signal_to_noise",
     "take_step",
+    "unit_scale",
 ]

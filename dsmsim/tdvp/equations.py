@@ -11,36 +11,32 @@ space. What is left of the minimum is the residual: the part of the motion that 
 equations are a least-squares problem: if the residual vanishes, any samples and weights give the exact
 theta'.
 
-S is nearly singular whenever parameters do similar things, so the equations are scaled to a unit diagonal,
-solved in the eigenvectors of S, and every eigenvalue lambda_j is damped,
+They are solved as `dsmsim.tdvp.least_squares` says, with a target of E - <E> and i hbar theta' as unknowns.
 
-    1/lambda_j  ->  1/(lambda_j + shift) * 1/(1 + (cutoff lambda_max/lambda_j)^6) * 1/(1 + (snr/snr_j)^6)
-
-with snr_j the force along eigenvector j over its standard error.
-
-Sources: Carleo, Cevolani, Sanchez-Palencia, Holzmann, Phys. Rev. X 7, 031026 (2017); Schmitt, Heyl, Phys.
-Rev. Lett. 125, 100503 (2020), for the cut-offs.
+Source: Carleo, Cevolani, Sanchez-Palencia, Holzmann, Phys. Rev. X 7, 031026 (2017).
 
 Shapes: W samples (of this rank), P parameters.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-ComplexArray = NDArray[np.complex128]
-RealOrComplex = NDArray[np.float64] | NDArray[np.complex128]
+from dsmsim.tdvp.least_squares import (
+    Array,
+    ComplexArray,
+    NormalEquations,
+    RealOrComplex,
+    Regularisation,
+    Solution,
+)
 
 ROUNDING = 1e-13
-SHARPNESS = 6  # of the soft cut-offs, as in the second source
 
 
 @dataclass(frozen=True)
@@ -57,39 +53,6 @@ class Averages:
 
 
 ALONE = Averages(lambda values: values, lambda values: values)
-
-
-@dataclass(frozen=True)
-class Regularisation:
-    """How directions that the samples do not determine are damped; see the module.
-
-    Attributes:
-        cutoff: relative to the largest eigenvalue of the scaled S; 0 for none.
-        shift: added to every eigenvalue of the scaled S.
-        snr: signal-to-noise ratio below which a direction is damped; 0 for none.
-    """
-
-    cutoff: float = 1e-5
-    shift: float = 0.0
-    snr: float = 0.0
-
-
-@dataclass(frozen=True)
-class Solution:
-    """How the parameters move.
-
-    Attributes:
-        rate: (P,) theta'.
-        residual: rms of what is left of the local energy, relative to its rms fluctuation: 0 for a state that
-            moves as it should, 1 for one that does not move; 0 where the energy does not fluctuate.
-        spectrum: (P,) eigenvalues of the scaled S, increasing.
-        snr: (P,) signal-to-noise ratio of the force along each eigenvector; empty if it was not asked for.
-    """
-
-    rate: ComplexArray
-    residual: float
-    spectrum: Array
-    snr: Array
 
 
 @dataclass(frozen=True)
@@ -130,41 +93,24 @@ class Equations:
         Returns:
             All of it not a number where the averages are not finite: the same on every rank.
         """
-        if not (np.isfinite(self.s).all() and np.isfinite(self.force).all()):
-            nothing = np.full(len(self.force), np.nan)
-            return Solution(nothing + 0j, math.nan, nothing, nothing if with_snr else np.zeros(0))
-        scale, values, vectors = self._modes
-        force = vectors.conj().T @ (scale * self.force)
-        noisy = with_snr or rule.snr > 0.0
-        snr = self._snr(force, scale[:, None] * vectors, over) if noisy else np.zeros(0)
-        inverse = _damped(values, rule)
-        if rule.snr > 0.0:
-            inverse = inverse * _soft(snr, rule.snr)
-        motion = scale * (vectors @ (inverse * force))  # i hbar theta'
-        left = self.energy_variance - 2.0 * np.vdot(motion, self.force).real
-        left += np.vdot(motion, self.s @ motion).real
-        relative = max(0.0, float(left)) / self.energy_variance if self.energy_variance > 0.0 else 0.0
-        return Solution(-1j / hbar * motion, math.sqrt(relative), values, snr)
+        solution = self._normal.solve(
+            rule, lambda directions, force: self._noise(directions, force, over), with_snr=with_snr
+        )
+        rate: ComplexArray = -1j / hbar * np.asarray(solution.rate, dtype=np.complex128)
+        return replace(solution, rate=rate)
 
     @cached_property
-    def _modes(self) -> tuple[Array, Array, RealOrComplex]:
-        """The scale (P,) that gives S a unit diagonal, and eigenvalues and eigenvectors of the scaled S."""
-        diagonal = np.diagonal(self.s).real
-        scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
-        values, vectors = np.linalg.eigh(self.s * scale[:, None] * scale)
-        return scale, values, vectors
+    def _normal(self) -> NormalEquations:
+        return NormalEquations(self.s, self.force, self.energy_variance)
 
-    def _snr(self, force: ComplexArray, directions: RealOrComplex, over: Averages) -> Array:
-        """|force| over its standard error, along each direction (a column)."""
+    def _noise(self, directions: RealOrComplex, force: RealOrComplex, over: Averages) -> Array:
+        """Squared standard errors of the force along each direction (a column)."""
         each = np.conj(self.centred @ directions) * self.fluctuation[:, None]
-        noise = over.add((self.weights**2) @ _squares(each - force))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio: Array = np.abs(force) / np.sqrt(noise)
-        return np.nan_to_num(np.asarray(ratio), nan=0.0, posinf=np.finfo(np.float64).max)
+        return over.add((self.weights**2) @ _squares(each - force))
 
     def distance(self, change: ComplexArray) -> float:
         """Distance in Hilbert space (an angle) that a small `change` (P,) of theta moves the state by."""
-        return math.sqrt(max(0.0, float(np.vdot(change, self.s @ change).real)))
+        return self._normal.distance(change)
 
 
 def averages(log_weights: Array, o: RealOrComplex, energy: ComplexArray, over: Averages = ALONE) -> Equations:
@@ -226,19 +172,3 @@ def _parts(values: ComplexArray) -> Array:
 def _squares(values: RealOrComplex) -> Array:
     """|values|^2, without the care for overflow that abs takes."""
     return np.asarray(values.real**2 + values.imag**2)
-
-
-def _damped(values: Array, rule: Regularisation) -> Array:
-    """What stands in the place of 1/values; 0 for eigenvalues that are 0 or, by rounding, below."""
-    positive = values > 0.0
-    safe = np.where(positive, values, 1.0)
-    inverse = np.where(positive, 1.0 / (safe + rule.shift), 0.0)
-    if rule.cutoff > 0.0 and len(values):
-        inverse = inverse * _soft(np.where(positive, safe / safe[-1], 0.0), rule.cutoff)
-    return np.asarray(inverse)
-
-
-def _soft(values: Array, threshold: float) -> Array:
-    """1/(1 + (threshold/value)^6), without overflow."""
-    ratio = np.minimum(values / threshold, 1e6) ** SHARPNESS
-    return np.asarray(ratio / (1.0 + ratio), dtype=np.float64)

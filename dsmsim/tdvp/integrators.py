@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-State = tuple[NDArray[Any], ...]
-RateState = tuple[NDArray[Any] | None, ...]
+# numpy arrays or tensors: whatever can be added and multiplied by numbers
+State = tuple[Any, ...]
+RateState = tuple[Any | None, ...]
 Rates = Callable[[float, State], RateState]
 
 SAFETY, SHRINK_AT_MOST, GROW_AT_MOST = 0.9, 0.2, 4.0
@@ -111,11 +112,9 @@ def _moved(state: State, stages: Sequence[RateState], weights: Sequence[float], 
     return tuple(y if change is None else y + change for y, change in zip(state, changes, strict=True))
 
 
-def _combined(
-    column: Sequence[NDArray[Any] | None], weights: Sequence[float], h: float
-) -> NDArray[Any] | None:
+def _combined(column: Sequence[Any | None], weights: Sequence[float], h: float) -> Any | None:
     """h times the weighted sum of one array's rates."""
-    total: NDArray[Any] | None = None
+    total: Any | None = None
     for rate, weight in zip(column, weights, strict=False):  # the weights of a stage end before its own
         if rate is not None and weight != 0.0:
             part = (h * weight) * rate

@@ -1,4 +1,4 @@
-"""The method "dsm": train two velocity fields on Nelson's equations, sample, measure, write results.h5.
+"""The method "dsm": find velocity fields that fulfil Nelson's equations, sample, measure, write results.h5.
 
 This is where values meet: system, fields, loop, measurement and files are made here and nowhere else.
 """
@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError, StoppedEarly, StoreError
 from dsmsim.parallel import StopRequest, World, start
@@ -22,20 +20,14 @@ from dsmsim.store import (
     Stopwatch,
     locked,
     provenance,
-    read_jsonlines,
     write_results,
 )
 from dsmsim.training.beginning import Beginning, begin
 from dsmsim.training.evaluate import Evaluation, evaluate
-from dsmsim.training.loop import Hooks, train
-from dsmsim.training.ranks import bonds_of
+from dsmsim.training.loop import Hooks
 from dsmsim.training.sampling import SavedSums
-from dsmsim.training.state import TrainState, new_state, save_state
-from dsmsim.training.trained import model_groups
 from dsmsim.training.trajectory_files import TrajectoryFiles
-
-# what results say they were made by
-METHODS = {"trajectories": "dsm", "gaussian": "gaussian_sampling"}
+from dsmsim.training.work import Work, build_work
 
 
 class Observer(Protocol):
@@ -46,6 +38,9 @@ class Observer(Protocol):
 
     def training(self, done: int, total: int, loss: float) -> None:
         """`done` of `total` epochs are trained."""
+
+    def marching(self, time: float, end: float, residual: float) -> None:
+        """The march has come to `time` of `end`."""
 
     def sampling(self, done: int, total: int) -> None:
         """`done` of `total` samples of this rank are drawn."""
@@ -58,6 +53,9 @@ class Silent:
         """Say nothing."""
 
     def training(self, done: int, total: int, loss: float) -> None:
+        """Say nothing."""
+
+    def marching(self, time: float, end: float, residual: float) -> None:
         """Say nothing."""
 
     def sampling(self, done: int, total: int) -> None:
@@ -140,20 +138,19 @@ def solve_in(
             watcher.message(line)
         if beginning.finished:
             return
-        state = new_state(config, world)
-        _restore(state, beginning, world)
-        costs = _Costs(world, started, state.cpu_seconds)
-        hooks = _hooks(config, state, run, world, log, watcher, costs)
+        work = build_work(config, world)
+        _restore(work, beginning, world)
+        costs = _Costs(world, started, work.cpu_seconds)
+        hooks = _hooks(config, work, run, world, log, watcher, costs)
         if beginning.checkpoint is None:
             hooks.save()  # what is there already shows that files can be written
-        train(config, state, world, stop, hooks)
-        trained = costs.total()
-        measured = state.take_best() if config.evaluation.parameters == "best" else state.epoch
+        solved = work.run(stop, hooks)
+        spent = costs.total()
         files = stack.enter_context(TrajectoryFiles(config, world, run))
         try:
-            saved = SavedSums.of_run(config, state, run.checkpoints, watcher.message)
-            evaluation = evaluate(config, state, world, watcher.sampling, stop, files.add, saved)
-            evaluation = replace(evaluation, facts={**evaluation.facts, "epoch": measured})
+            saved = SavedSums.of_run(config, solved.fields, run.checkpoints, watcher.message)
+            evaluation = evaluate(config, solved, world, watcher.sampling, stop, files.add, saved)
+            evaluation = replace(evaluation, facts={**evaluation.facts, **solved.facts})
         except DivergedError as error:
             raise world.agreed(error) from None
         facts = world.gather((world.host, str(world.device))) or []
@@ -164,17 +161,17 @@ def solve_in(
             "devices": [device for _, device in facts],
             "started": started,
             "cpu_seconds": costs.total(),
-            "solve_cpu_seconds": trained,
+            "solve_cpu_seconds": spent,
             "input_text": input_text,
-            "changes": state.changes,
+            "changes": work.changes,
         }
         paths = files.commit()
-        world.on_root(lambda: _write(config, state, evaluation, run, provenance(config, **about), paths))
+        world.on_root(lambda: _write(work, evaluation, run, provenance(config, **about), paths))
         world.on_root(saved.remove)
         reason = stop.agreed(world)
         if reason is not None:
             raise StoppedEarly(
-                f"stopped after training and evaluation ({reason}): {run.results} is written; "
+                f"stopped after the solution and its evaluation ({reason}): {run.results} is written; "
                 "what remains is to compare it with references and to draw it"
             )
 
@@ -192,15 +189,15 @@ class _Costs:
         return self.earlier + self.world.total(self.started.cpu_seconds)
 
 
-def _restore(state: TrainState, beginning: Beginning, world: World) -> None:
+def _restore(work: Work, beginning: Beginning, world: World) -> None:
     """Become the state of the checkpoint, on every rank."""
     if beginning.checkpoint is None:
         return
     try:
-        state.load(beginning.checkpoint)
+        work.load(beginning.checkpoint)
     except StoreError as error:  # the same on every rank: all hold the same input and checkpoint
         raise world.agreed(error) from None
-    state.changes += [f"from epoch {state.epoch}: {change}" for change in beginning.changes]
+    work.changes.extend(f"from {work.place}: {change}" for change in beginning.changes)
 
 
 def _open_log(beginning: Beginning) -> JsonLines:
@@ -215,7 +212,7 @@ def _open_log(beginning: Beginning) -> JsonLines:
 
 def _hooks(
     config: Config,
-    state: TrainState,
+    work: Work,
     run: RunDirectory,
     world: World,
     log: JsonLines | None,
@@ -223,12 +220,12 @@ def _hooks(
     costs: _Costs,
 ) -> Hooks:
     def save() -> None:
-        spent = costs.total()
+        spent, snapshot = costs.total(), work.snapshot()
 
         def write() -> None:
             assert log is not None  # on the root it is there
             # the log first: it must not lag behind a checkpoint
-            save_state(config, state, run.checkpoints, spent, log.sync())
+            work.save(snapshot, run.checkpoints, spent, log.sync())
 
         world.on_root(write)
 
@@ -239,38 +236,23 @@ def _hooks(
     def progress(epoch: int, loss: float) -> None:
         watcher.training(epoch, config.train.epochs, loss)
 
-    return Hooks(record, progress, save, watcher.message)
+    return Hooks(record, progress, save, watcher.message, watcher.marching)
 
 
 def _write(
-    config: Config,
-    state: TrainState,
-    evaluation: Evaluation,
-    run: RunDirectory,
-    about: dict[str, Any],
-    paths: dict[str, Any],
+    work: Work, evaluation: Evaluation, run: RunDirectory, about: dict[str, Any], paths: dict[str, Any]
 ) -> None:
-    results = evaluation.groups() | {"training": _history(run, state)}
-    attributes: dict[str, dict[str, Any]] = {
+    groups, attributes = work.groups(run.log)
+    attributes |= {
         "provenance": about,
         "observables": {
             "samples": evaluation.sums.samples,
-            "method": METHODS[config.train.points_from],
+            "method": work.method,
             **evaluation.facts,
             **evaluation.sums.field_errors(),
         },
         "density": {"samples": evaluation.sums.samples},
-        "training": {"gradient_bytes": sum(p.numel() * p.element_size() for p in state.fields.parameters())},
     }
     if paths:
         attributes["trajectories"] = paths
-    model, about_model = model_groups(state.fields)
-    write_results(run.results, results | model, attributes | about_model)
-
-
-def _history(run: RunDirectory, state: TrainState) -> dict[str, np.ndarray]:
-    """The log as one array for each name, and the names of the bonds of tensor layers."""
-    records = [record for record in read_jsonlines(run.log) if "epoch" in record]
-    names = records[0].keys() if records else ()
-    found = {name: np.asarray([record[name] for record in records]) for name in names}
-    return found | ({"bond": np.asarray(bonds_of(state.fields).names)} if "rank" in found else {})
+    write_results(run.results, evaluation.groups() | groups, attributes)

@@ -19,7 +19,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,14 +29,13 @@ from torch import Tensor
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError
 from dsmsim.measure import Check, CompanionLaw, EnsembleSums, checks_group, density_edges
-from dsmsim.networks import standing_still
+from dsmsim.networks import Fields, standing_still
 from dsmsim.parallel import StopRequest, World, blocks_of_rank
 from dsmsim.sampler import Process, Remembering, between, evaluation_grid, trajectories
-from dsmsim.system import center_of_mass, closed_form
+from dsmsim.system import InitialState, System, center_of_mass, closed_form
 from dsmsim.training.companion import Companion, build_companion, slopes
 from dsmsim.training.draws import SampleBlock, evaluation_process, sample_blocks, uses_control_variates
 from dsmsim.training.sampling import SavedSums, Turns
-from dsmsim.training.state import TrainState
 from dsmsim.training.trajectory_files import kept_of
 
 Array = npt.NDArray[np.float64]
@@ -44,6 +43,19 @@ Array = npt.NDArray[np.float64]
 PILOT = 2000  # trajectories from which the histogram's range and the companion are found
 RAN_AWAY = "trajectories of the trained process run to infinity: raise train.epochs or time.steps"
 MARGIN = 0.25  # of the pilot's range, added on both sides
+
+
+class Solution(Protocol):
+    """What is sampled: the problem, and fields that solve it."""
+
+    @property
+    def system(self) -> System: ...
+
+    @property
+    def initial(self) -> InitialState: ...
+
+    @property
+    def fields(self) -> Fields: ...
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ class Course:
     """
 
     config: Config
-    state: TrainState
+    state: Solution
     process: Process
     grid: Array
     companion: Companion | None = None
@@ -155,7 +167,7 @@ class Course:
         return _Point(time, x, u, v, after.follower)
 
 
-def course_of(config: Config, state: TrainState) -> Course:
+def course_of(config: Config, state: Solution) -> Course:
     """Grid and process; the flow without noise is interpolated at the saved times, noise cannot be."""
     process, frame = evaluation_process(config), state.fields.frame
     times, steps = config.time.save_times, config.evaluation.steps or config.time.steps
@@ -195,7 +207,7 @@ Keep = Callable[[int, int, Array], None]
 @torch.no_grad()
 def evaluate(
     config: Config,
-    state: TrainState,
+    state: Solution,
     world: World,
     progress: Callable[[int, int], None],
     stop: StopRequest | None = None,
@@ -221,7 +233,7 @@ def evaluate(
 
 def _evaluate(
     config: Config,
-    state: TrainState,
+    state: Solution,
     world: World,
     progress: Callable[[int, int], None],
     stop: StopRequest,

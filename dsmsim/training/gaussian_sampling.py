@@ -38,6 +38,10 @@ class Lines:
         """`done` of `total` epochs are trained."""
         self._now_and_then(f"training {done}/{total} epochs, loss {loss:.2e}", done == total)
 
+    def marching(self, time: float, end: float, residual: float) -> None:
+        """The march has come to `time` of `end`."""
+        self._now_and_then(f"marching, t = {time:.4g} of {end:.4g}, residual {residual:.3f}", time >= end)
+
     def sampling(self, done: int, total: int) -> None:
         """`done` of `total` samples of this rank are drawn."""
         self._now_and_then(f"sampling {done}/{total} samples", done == total)

@@ -6,17 +6,17 @@ callables. All ranks run it in step.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from dsmsim.config import Config
-from dsmsim.errors import DivergedError, StoppedEarly
+from dsmsim.errors import DivergedError
 from dsmsim.parallel import StopRequest, World, blocks_of_rank
 from dsmsim.training.batch import Batch, block_count, slice_count, training_points
 from dsmsim.training.causal import causal_weights
 from dsmsim.training.engines import GradientFunction, gradient_function
+from dsmsim.training.keeping import Keeper
 from dsmsim.training.optimizers import learning_rate
 from dsmsim.training.ranks import bonds_of, ranks_found
 from dsmsim.training.state import TrainState
@@ -32,12 +32,14 @@ class Hooks:
         progress: called after every epoch with (epochs done, loss).
         save: called when a checkpoint is due.
         message: called with what the user should know.
+        marched: called after every step of a march with (time reached, end, residual).
     """
 
     record: Callable[[dict[str, Any]], None]
     progress: Callable[[int, float], None]
     save: Callable[[], None]
     message: Callable[[str], None] = lambda text: None
+    marched: Callable[[float, float, float], None] = lambda time, end, residual: None
 
 
 def train(config: Config, state: TrainState, world: World, stop: StopRequest, hooks: Hooks) -> None:
@@ -49,39 +51,25 @@ def train(config: Config, state: TrainState, world: World, stop: StopRequest, ho
     """
     blocks = blocks_of_rank(block_count(config), world.rank, world.size)
     gradient = gradient_function(config, state.fields, state.system)
-    unit, interval = config.output.cadence.unit, config.output.cadence.number
-    saved_at = time.monotonic()
-    begin = saved_at - state.seconds
-    saved_epoch, longest = state.epoch, 0.0
+    keeper = Keeper(config, world, stop, hooks.save, state.epoch)
+    earlier = state.seconds
     while not _finished(config, state):
-        started = time.monotonic()
         report = _epoch(config, state, world, list(blocks), gradient)
         if not report.finite:
             hooks.save()
             raise DivergedError(_diverged(config, state.epoch, report))
         state.advance(report, config.train.target_loss)
         state.adapt_ranks(world)
-        state.seconds = time.monotonic() - begin
+        state.seconds = earlier + keeper.elapsed
         finished = _finished(config, state)
         if state.epoch % config.train.log_every == 0 or state.epoch == 1 or finished:
             hooks.record(_entry(config, state, report))
         hooks.progress(state.epoch, report.loss)
-
-        now = time.monotonic()
-        due = state.epoch - saved_epoch >= interval if unit == "epochs" else now - saved_at >= interval
-        longest = max(longest, now - started)  # an epoch that would end too late is not begun
-        # clocks and signals differ between ranks: they act only on what all have agreed
-        reason, due = stop.agreed_with(world, due, ahead=longest)
-        if reason is not None and not finished:
-            hooks.save()
-            raise StoppedEarly(
-                f"stopped after epoch {state.epoch} of {config.train.epochs} ({reason}); the state is saved"
-            )
-        if due and not finished:  # the last epoch is saved below
-            hooks.save()
-            saved_at, saved_epoch = now, state.epoch
-    if state.epoch > saved_epoch:
-        hooks.save()
+        keeper.after_step(
+            state.epoch,
+            finished=finished,
+            where=lambda: f"after epoch {state.epoch} of {config.train.epochs}",
+        )
     if state.reached(config.train.target_loss):
         hooks.message(
             f"training ended after epoch {state.epoch} of {config.train.epochs}: the smoothed loss "

@@ -24,10 +24,10 @@ import torch
 from dsmsim.config import Config
 from dsmsim.errors import StoppedEarly, StoreError
 from dsmsim.measure import EnsembleSums
+from dsmsim.networks import Fields
 from dsmsim.parallel import StopRequest, World, blocks_of_rank
 from dsmsim.store import load_sums, remove_sums, save_sums
 from dsmsim.training.draws import SampleBlock
-from dsmsim.training.state import TrainState
 from dsmsim.training.trajectory_files import raise_first
 
 INTERVAL = 300.0  # s between savings, where checkpoints are counted in epochs
@@ -96,14 +96,14 @@ class SavedSums:
 
     @classmethod
     def of_run(
-        cls, config: Config, state: TrainState, directory: Path, message: Callable[[str], None]
+        cls, config: Config, fields: Fields, directory: Path, message: Callable[[str], None]
     ) -> SavedSums:
         """Those of the networks as they are, sampled as the input says."""
         whole = config.to_dict()
         said = {name: whole[name] for name in ("seed", "time", "sampler", "evaluation")}
         digest = hashlib.sha256(json.dumps([config.physics_hash(), said], sort_keys=True).encode())
-        for name, parameter in state.fields.named_parameters():
-            digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
+        for name, values in fields.state_dict().items():
+            digest.update(name.encode() + values.detach().cpu().numpy().tobytes())
         unit, number = config.output.cadence
         return cls(directory, digest.hexdigest(), number if unit == "seconds" else INTERVAL, message)
 

@@ -198,15 +198,22 @@ def save_state(
     Raises:
         StoreError: the file cannot be written; earlier checkpoints are all there.
     """
-    attributes = {
+    attributes = checkpoint_attributes(config, state.changes, state.seconds, cpu_seconds, log_bytes)
+    save_checkpoint(directory, state.epoch, state.arrays(), attributes, config.output.keep)
+
+
+def checkpoint_attributes(
+    config: Config, changes: list[str], seconds: float, cpu_seconds: float, log_bytes: int
+) -> dict[str, Any]:
+    """What every checkpoint says about its run."""
+    return {
         "physics_hash": config.physics_hash(),
         "input": config.to_toml(),
-        "changes": state.changes,
+        "changes": changes,
         "log_bytes": log_bytes,
-        "seconds": state.seconds,
+        "seconds": seconds,
         "cpu_seconds": cpu_seconds,
     }
-    save_checkpoint(directory, state.epoch, state.arrays(), attributes, config.output.keep)
 
 
 def check_same_problem(config: Config, checkpoint: Checkpoint) -> list[Change]:

@@ -19,10 +19,15 @@ from dsmsim.store import StoredResults, stored_config
 from dsmsim.system import build_initial, build_system
 from dsmsim.tensor import TensorLinear
 from dsmsim.tensor.storage import cores_to_arrays
+from dsmsim.training.marching import stored_fields
 from dsmsim.training.ranks import adopt_cores
 
 PERMUTATIONS = ("permute_in", "permute_out")
 Groups = dict[str, dict[str, Any]]
+
+# what results say they were made by
+TRAINED = {"trajectories": "dsm", "gaussian": "gaussian_sampling"}
+MARCHED = "dsm, marched in time"
 
 
 def model_groups(fields: Fields) -> tuple[Groups, Groups]:
@@ -45,15 +50,25 @@ def model_groups(fields: Fields) -> tuple[Groups, Groups]:
     return results, attributes
 
 
+def holds_fields(stored: StoredResults) -> bool:
+    """Whether these are results of deep stochastic mechanics, and not those of another method."""
+    method = stored.attributes.get("observables", {}).get("method")
+    return method in (*TRAINED.values(), MARCHED) and any(
+        name == "march" or name.startswith("model/") for name in stored.results
+    )
+
+
 def trained_fields(stored: StoredResults) -> tuple[Config, Fields]:
-    """The input and the trained fields of a run; tensor layers have the ranks of the file.
+    """The input of a run and the fields that it found; tensor layers have the ranks of the file.
 
     Raises:
-        StoreError: the file holds no networks, or others than its own input describes.
+        StoreError: the file holds no fields, or others than its own input describes.
     """
     config = stored_config(stored.attributes)
-    if config is None or not any(name.startswith("model/") for name in stored.results):
+    if config is None or not holds_fields(stored):
         raise StoreError("the results hold no networks: a baseline wrote them, not `dsmsim run`")
+    if "training" not in stored.results:
+        return config, stored_fields(config, stored.results["march"], stored.results.get("model/march", {}))
     fields = build_fields(config, build_system(config), build_initial(config))
     with torch.no_grad():
         for name, network in fields.networks().items():

@@ -16,7 +16,7 @@ from ranks import run_ranks
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError, StoppedEarly
 from dsmsim.parallel import StopRequest, World
-from dsmsim.training import loop
+from dsmsim.training import keeping
 from dsmsim.training.loop import Hooks, train
 from dsmsim.training.optimizers import learning_rate
 from dsmsim.training.state import TrainState, new_state
@@ -103,7 +103,7 @@ def test_checkpoints_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     def tick(epoch: int) -> None:
         clock[0] = float(epoch)
 
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(keeping, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     told = Recorder(state, tick)
     train(config, state, World(), StopRequest(), told.hooks)
     assert told.saved == [3, 6, 9, 10]
@@ -115,7 +115,7 @@ def test_checkpoint_that_is_due_on_one_rank_is_written_by_all(monkeypatch: pytes
     states = [new_state(config, World()) for _ in range(2)]
     clocks = [0.0, 0.0]
     turn: list[int] = []
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clocks[turn[-1]]))
+    monkeypatch.setattr(keeping, "time", SimpleNamespace(monotonic=lambda: clocks[turn[-1]]))
 
     def work(world: World) -> list[int]:
         def tick(epoch: int) -> None:
@@ -218,7 +218,7 @@ def test_an_epoch_that_would_end_too_late_is_not_begun(monkeypatch: pytest.Monke
     def tick(epoch: int) -> None:  # epochs of 1 s, but for the second, which takes 3 s
         clock[0] += 3.0 if epoch == 2 else 1.0
 
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(keeping, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     told = Recorder(state, tick)
     stop = StopRequest(7.5, clock=lambda: clock[0])
     with pytest.raises(StoppedEarly, match=r"after epoch 3 of 6 \(time limit of 7\.5 s\)"):

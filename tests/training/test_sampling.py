@@ -41,7 +41,7 @@ def evaluation(
             if world.rank == ranks - 1 and taken[world.rank] == stop_after:
                 stop.ask(signal.SIGUSR1)
 
-        saved = None if directory is None else SavedSums.of_run(config, state, directory, told.append)
+        saved = None if directory is None else SavedSums.of_run(config, state.fields, directory, told.append)
         try:
             sums = evaluate(config, state, world, progress, stop, saved=saved).sums
         except StoppedEarly:
