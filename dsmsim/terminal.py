@@ -55,6 +55,10 @@ class ProgressWatcher:
         note = f"t {time:.3g}, residual {residual:.3f}"
         self._update("marching", round(100.0 * time / end), 100, "%", note)
 
+    def distilling(self, done: int, total: int, loss: float) -> None:
+        """`done` of `total` epochs in which networks learn known fields are done."""
+        self._update("learning", done, total, "epochs", f"loss {loss:.2e}")
+
     def sampling(self, done: int, total: int) -> None:
         """`done` of `total` samples are drawn."""
         self._update("sampling", done, total, "samples", "")

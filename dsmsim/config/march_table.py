@@ -9,10 +9,25 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from dsmsim.config.baseline_tables import AutoOneBody, AutoPositive, Tolerance
-from dsmsim.config.fields import NonNegative, Table
+from dsmsim.config.fields import NonNegative, Table, broken_rule, is_number
+
+
+def _temperature(value: object) -> float | str:
+    fix = 'write "auto", or a number >= 1, e.g. 1.5'
+    if value == "auto":
+        return "auto"
+    if not is_number(value):
+        raise broken_rule('must be "auto" or a finite number, without quotes', fix)
+    assert isinstance(value, int | float)
+    if not value >= 1:
+        raise broken_rule('must be "auto", or >= 1', fix)
+    return float(value)
+
+
+Temperature = Annotated[float | Literal["auto"], PlainValidator(_temperature)]
 
 
 class MarchTable(Table):
@@ -38,8 +53,13 @@ class MarchTable(Table):
         description="how walkers are drawn at t = 0; sobol: low-discrepancy points; antithetic: in mirrored "
         "pairs, and block even",
     )
+    temperature: Temperature = Field(
+        default="auto",
+        description="walkers follow |psi|^(2 / temperature), >= 1 (no unit), and are weighted: a wider cloud "
+        'decides better what happens far out and near nodes; "auto": 70 % of the walkers count',
+    )
     integrator: Literal["adaptive", "rk4", "heun", "euler"] = Field(
-        default="adaptive",
+        default="rk4",
         description="of parameters and walkers in time; adaptive: embedded pair of orders 5 and 4",
     )
     tolerance: Tolerance = Field(
@@ -47,8 +67,8 @@ class MarchTable(Table):
     )
     dt: AutoPositive = Field(
         default="auto",
-        description='time step (time), > 0; the first where steps adapt; "auto": 1/50 of the own time of the '
-        "initial cloud",
+        description='time step (time), > 0; the first where steps adapt; "auto": 1/40 of the own time of the '
+        "initial cloud, and less where the local energy fluctuates more",
     )
     solver: Literal["auto", "eigen", "sample_space", "cg"] = Field(
         default="auto",

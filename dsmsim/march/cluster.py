@@ -32,6 +32,7 @@ from dsmsim.march.pairs import PairFactor, PairList, Pairs
 from dsmsim.networks.potential_fields import initial_velocities
 from dsmsim.system import InitialState, System
 
+GROWTH = 3.0  # of log psi out to the farthest walker, by the quadratic form, that is given up
 BYTES_AT_ONCE = 8 << 20  # of tables: what falls out of a processor's cache is slow
 
 
@@ -90,14 +91,18 @@ class ClusterModel:
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {}
 
-    def fault(self, theta: Theta) -> str | None:
-        """The quadratic form alone decides whether psi can be normalised: all other functions are bounded."""
+    def fault(self, theta: Theta, farthest: float) -> str | None:
+        """The quadratic form alone decides whether psi can be normalised: all other functions are bounded.
+
+        They may hold a cloud together within their reach where the form does not, so that what counts is how
+        far psi would have grown where the walkers are.
+        """
         axes, particles = self.system.dimensions, self.system.particles
         own, relative = self.factors.quadratic.stiffness(theta[: self._sizes[0]])
         start = -0.25 / self.initial.variance[:axes]
         forms = {"of the centre of mass": own, "of relative motion": own + particles * relative}
         for what, form in forms.items():
-            if not (start + form < 0.0).all():
+            if not ((start + form) * farthest**2 < GROWTH).all():
                 return f"the wave function {what} cannot be normalised any more"
         return None
 

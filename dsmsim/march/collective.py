@@ -117,7 +117,7 @@ class CollectiveFactor:
             laplacian = (weights * at.laplacian).sum(0) - gradient.square().sum(-1)
             if quadratic is not None:
                 gram = torch.einsum("awn,bwn->abw", at.gradient, at.gradient)
-                laplacian = laplacian + mix(quadratic.reshape(-1), gram.reshape(-1, gram.shape[-1])) / value
+                laplacian = laplacian + mix(quadratic.flatten(), gram.flatten(0, 1)) / value
         return LogWave(value.log(), gradient.reshape(shape), laplacian)
 
     def rows(self, c: Tensor, gamma: Tensor) -> Tensor:

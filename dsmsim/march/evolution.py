@@ -48,7 +48,8 @@ from dsmsim.tdvp import (
 )
 
 TABLEAUS = {"euler": EULER, "heun": HEUN, "rk4": RK4, "adaptive": DORMAND_PRINCE}
-STEPS_OF_OWN_TIME = 50  # automatic fixed steps in the own time of the first cloud
+TURN = 0.25  # rad, of the rms fluctuation of the local energy in an automatic first step
+STEPS_OF_OWN_TIME = 40  # automatic fixed steps in the own time of the first cloud
 LONGEST = 0.1  # of the whole time: the longest adaptive step
 SHORTEST = 1e-7  # of the whole time
 RUNAWAY = 0.5  # change of the energy, relative to its first value and fluctuation, that ends it
@@ -141,6 +142,7 @@ class March:
         if self._rates is None:
             self._look(self.time)
             if not self._nodes:
+                self._suit_step()
                 self._keep(before=None, length=0.0)
                 return self.records[-1]
         before = self._state
@@ -151,6 +153,16 @@ class March:
             self.theta, self.ensemble.x, self.ensemble.log_rho = before
             self._rates = None
             raise
+
+    def _suit_step(self) -> None:
+        """Let automatic steps be so short that the local energy turns no phase by more than TURN."""
+        if isinstance(self.config.march.dt, str) and self.model.centred:
+            assert self._found is not None
+            rate = math.sqrt(self._found.least_squares.target_square)  # rms of the local energy over hbar
+            size = self.stepper.size
+            size.h = min(size.h, TURN / rate) if rate > 0.0 else size.h
+            if self.config.march.integrator != "adaptive":
+                size.largest = size.h
 
     def _step(self, stop: float) -> Record:
         assert self._rates is not None
@@ -254,8 +266,8 @@ class March:
         return here
 
     def _effective(self, log_density: Tensor) -> float:
-        """Effective fraction of all walkers, (sum w)^2/(W sum w^2)."""
-        w = self._weights(self.ensemble.log_weights(log_density, self.ensemble.log_rho))
+        """Effective fraction of all walkers at their temperature, (sum w)^2/(W sum w^2)."""
+        w = self._weights(self.ensemble.tempered_log_weights(log_density))
         sums = self.world.sum_(torch.stack([w.sum(), w @ w, w.new_tensor(float(len(w)))]))
         return float(sums[0] ** 2 / (sums[1] * sums[2]))
 
@@ -309,6 +321,14 @@ class March:
             "snr": solution.snr,
         }
 
+    def _farthest(self) -> float:
+        """Largest distance of a coordinate of any walker from where the first cloud was."""
+        x = self.ensemble.x
+        far = x.new_zeros(1)
+        if len(x):
+            far[0] = (x - torch.as_tensor(self.initial.mean, device=x.device)).abs().max()
+        return float(self.world.max_(far))
+
     def _energy(self, local: Local) -> float:
         """Mean of m (u^2 + v^2)/2 + V over the walkers of all ranks."""
         x = self.ensemble.x
@@ -330,7 +350,7 @@ class March:
         fix = "raise march.walkers or march.cutoff, lower march.tolerance or march.dt, or use fewer functions"
         if not (np.isfinite(found.solution.rate).all() and math.isfinite(found.least_squares.effective)):
             raise DivergedError(f"march: numbers stop being finite at t = {t:.6g}; {fix}")
-        fault = self.model.fault(self.theta)
+        fault = self.model.fault(self.theta, self._farthest())
         if fault is not None:
             raise DivergedError(f"march: at t = {t:.6g} {fault}; {fix}")
         if found.least_squares.effective < FEWEST_AFTER_DRAWING:
@@ -361,7 +381,7 @@ class March:
             "node_theta": history.theta,
             "node_before": history.before,
             "node_after": history.after,
-            "next_step": np.asarray(self.stepper.size.h),
+            "next_step": np.array([self.stepper.size.h, self.stepper.size.largest]),
             "acceptance": np.asarray(self.ensemble.acceptance),
             "seconds": np.asarray(self.seconds),
             "counts": np.array([self.number, self.drawn_anew, self.stepper.evaluations]),
@@ -383,7 +403,7 @@ class March:
         columns = (arrays[f"node_{name}"] for name in ("time", "theta", "before", "after"))
         self._nodes = [_Node(float(t), *rest) for t, *rest in zip(*columns, strict=True)]
         self.time = self._nodes[-1].time
-        self.stepper.size.h = float(arrays["next_step"])
+        self.stepper.size.h, self.stepper.size.largest = map(float, arrays["next_step"])
         self.ensemble.acceptance = float(arrays["acceptance"])
         self.seconds = float(arrays["seconds"])
         self.number, self.drawn_anew, self.stepper.evaluations = (int(n) for n in arrays["counts"])
@@ -398,9 +418,9 @@ def _plain(value: Any) -> Any:
 
 
 def step_of(config: Config, initial: InitialState) -> float:
-    """The step asked for, or a fiftieth of the time 2 mass variance/hbar in which the first cloud spreads.
+    """The step asked for, or a fortieth of the time 2 mass variance/hbar in which the first cloud spreads.
 
-    A fiftieth of the whole time if that is shorter.
+    A fortieth of the whole time if that is shorter; `March` shortens it where the local energy asks for it.
     """
     dt = config.march.dt
     if not isinstance(dt, str):

@@ -65,8 +65,8 @@ class MarchedFields(Fields):
 def _by_time(values: Callable[[float, Tensor], Tensor], x: Tensor, t: Tensor) -> Tensor:
     """values(t, x) of the points of each time, put together again; in the type of x."""
     times, which = torch.unique(t[:, 0], return_inverse=True)
-    if len(times) == 1:
-        return values(float(times[0]), x.double()).to(x.dtype)
+    if len(times) < 2:  # no points at all have any time
+        return values(float(times.sum()), x.double()).to(x.dtype)
     order = torch.argsort(which, stable=True)
     counts = torch.bincount(which, minlength=len(times)).tolist()
     parts = torch.split(x.double()[order], counts)

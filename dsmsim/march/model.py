@@ -97,8 +97,12 @@ class Model(Protocol):
         """u (W, n) and log |psi|^2 (W,) up to a constant (None as in `Local`) at x (W, n)."""
         ...
 
-    def fault(self, theta: Theta) -> str | None:
-        """Why theta describes no state, such as one that cannot be normalised; None where it does."""
+    def fault(self, theta: Theta, farthest: float) -> str | None:
+        """Why theta describes no state, such as one that cannot be normalised; None where it does.
+
+        Args:
+            farthest: largest distance of a walker's coordinate from where the first cloud was.
+        """
         ...
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -86,7 +86,7 @@ class PotentialModel:
         """theta_0 (P,), at which the state is psi_0 exactly."""
         return self.parameters.start()
 
-    def fault(self, theta: Theta) -> None:
+    def fault(self, theta: Theta, farthest: float) -> None:
         """None: tanh networks are bounded, so |psi|^2 falls off as |psi_0|^2 does, whatever theta is."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -91,7 +91,7 @@ class VelocityModel:
         """theta_0 (P,), at which u = u0 and v = v0 exactly."""
         return self.parameters.start()
 
-    def fault(self, theta: Theta) -> None:
+    def fault(self, theta: Theta, farthest: float) -> None:
         """None: velocities know no norm that could be lost."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -42,6 +42,9 @@ class Observer(Protocol):
     def marching(self, time: float, end: float, residual: float) -> None:
         """The march has come to `time` of `end`."""
 
+    def distilling(self, done: int, total: int, loss: float) -> None:
+        """`done` of `total` epochs in which networks learn known fields are done."""
+
     def sampling(self, done: int, total: int) -> None:
         """`done` of `total` samples of this rank are drawn."""
 
@@ -56,6 +59,9 @@ class Silent:
         """Say nothing."""
 
     def marching(self, time: float, end: float, residual: float) -> None:
+        """Say nothing."""
+
+    def distilling(self, done: int, total: int, loss: float) -> None:
         """Say nothing."""
 
     def sampling(self, done: int, total: int) -> None:
@@ -236,7 +242,7 @@ def _hooks(
     def progress(epoch: int, loss: float) -> None:
         watcher.training(epoch, config.train.epochs, loss)
 
-    return Hooks(record, progress, save, watcher.message, watcher.marching)
+    return Hooks(record, progress, save, watcher.message, watcher.marching, watcher.distilling)
 
 
 def _write(

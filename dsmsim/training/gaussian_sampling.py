@@ -42,6 +42,10 @@ class Lines:
         """The march has come to `time` of `end`."""
         self._now_and_then(f"marching, t = {time:.4g} of {end:.4g}, residual {residual:.3f}", time >= end)
 
+    def distilling(self, done: int, total: int, loss: float) -> None:
+        """`done` of `total` epochs in which networks learn known fields are done."""
+        self._now_and_then(f"learning {done}/{total} epochs, loss {loss:.2e}", done == total)
+
     def sampling(self, done: int, total: int) -> None:
         """`done` of `total` samples of this rank are drawn."""
         self._now_and_then(f"sampling {done}/{total} samples", done == total)

@@ -33,6 +33,7 @@ class Hooks:
         save: called when a checkpoint is due.
         message: called with what the user should know.
         marched: called after every step of a march with (time reached, end, residual).
+        distilled: called after every epoch of a distillation with (epochs done, epochs in all, loss).
     """
 
     record: Callable[[dict[str, Any]], None]
@@ -40,6 +41,7 @@ class Hooks:
     save: Callable[[], None]
     message: Callable[[str], None] = lambda text: None
     marched: Callable[[float, float, float], None] = lambda time, end, residual: None
+    distilled: Callable[[int, int, float], None] = lambda done, total, loss: None
 
 
 def train(config: Config, state: TrainState, world: World, stop: StopRequest, hooks: Hooks) -> None:

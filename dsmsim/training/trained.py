@@ -28,6 +28,7 @@ Groups = dict[str, dict[str, Any]]
 # what results say they were made by
 TRAINED = {"trajectories": "dsm", "gaussian": "gaussian_sampling"}
 MARCHED = "dsm, marched in time"
+POLISHED = "dsm, marched and trained"
 
 
 def model_groups(fields: Fields) -> tuple[Groups, Groups]:
@@ -53,7 +54,7 @@ def model_groups(fields: Fields) -> tuple[Groups, Groups]:
 def holds_fields(stored: StoredResults) -> bool:
     """Whether these are results of deep stochastic mechanics, and not those of another method."""
     method = stored.attributes.get("observables", {}).get("method")
-    return method in (*TRAINED.values(), MARCHED) and any(
+    return method in (*TRAINED.values(), MARCHED, POLISHED) and any(
         name == "march" or name.startswith("model/") for name in stored.results
     )
 

@@ -1,13 +1,13 @@
-"""What a run does before it is measured: global training, or a march in time.
+"""What a run does before it is measured: global training, a march in time, or both.
 
 A work knows its state, how to save it and go on from there, and what it adds to the results; `dsm.py` gives
-it ranks, directory and clock. Which one an input asks for: [train] `mode`.
+it ranks, directory and clock. Which one an input asks for: [train] `mode` and `polish`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 
 from dsmsim.config import Config
 from dsmsim.march.evolution import March
+from dsmsim.march.fields import MarchedFields
 from dsmsim.networks import Fields
 from dsmsim.parallel import StopRequest, World
 from dsmsim.store import Checkpoint, read_jsonlines, save_checkpoint
 from dsmsim.system import InitialState, System
+from dsmsim.training.distill import distill
 from dsmsim.training.loop import Hooks, train
 from dsmsim.training.marching import march_groups, march_to_the_end, marched_fields, new_march
 from dsmsim.training.ranks import bonds_of
 from dsmsim.training.state import TrainState, checkpoint_attributes, new_state, save_state
-from dsmsim.training.trained import MARCHED, TRAINED, Groups, model_groups
+from dsmsim.training.trained import MARCHED, POLISHED, TRAINED, Groups, model_groups
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -181,9 +183,79 @@ class Marching:
         return march_groups(self.march)
 
 
+class Polishing:
+    """The march, whose fields the networks of [network] then learn and improve by global training."""
+
+    method = POLISHED
+
+    def __init__(self, config: Config, world: World) -> None:
+        self.config, self.world = config, world
+        self.march, self.training = Marching(config, world), Training(config, world)
+
+    @property
+    def cpu_seconds(self) -> float:
+        return self.march.cpu_seconds
+
+    @property
+    def changes(self) -> list[str]:
+        return self.march.changes
+
+    @property
+    def place(self) -> str:
+        return self.training.place if self.march.march.done else self.march.place
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        of_march = {
+            name.removeprefix(_OF_MARCH): values
+            for name, values in checkpoint.arrays.items()
+            if name.startswith(_OF_MARCH)
+        }
+        self.march.load(replace(checkpoint, arrays=of_march))
+        if "epochs" in checkpoint.attributes:
+            rest = {name: value for name, value in checkpoint.arrays.items() if name[:6] != _OF_MARCH}
+            self.training.load(replace(checkpoint, epoch=checkpoint.attributes["epochs"], arrays=rest))
+
+    def run(self, stop: StopRequest, hooks: Hooks) -> Solved:
+        found, state = self.march.run(stop, hooks), self.training.state
+        if state.epoch == 0:
+            hooks.message("the network of [network] learns the fields that were found")
+            began = time.monotonic()
+            distill(self.config, state, _teacher(found.fields), self.world, hooks.distilled, stop)
+            state.seconds = time.monotonic() - began
+        solved = self.training.run(stop, hooks)
+        return replace(solved, facts={**found.facts, **solved.facts})
+
+    def snapshot(self) -> Arrays | None:
+        return self.march.snapshot()
+
+    def save(self, snapshot: Arrays | None, directory: Path, cpu_seconds: float, log_bytes: int) -> None:
+        assert snapshot is not None
+        march, state = self.march.march, self.training.state
+        seconds = march.seconds + state.seconds
+        about = checkpoint_attributes(self.config, self.changes, seconds, cpu_seconds, log_bytes)
+        arrays = {f"{_OF_MARCH}{name}": values for name, values in snapshot.items()}
+        if state.epoch > 0:
+            about["epochs"] = state.epoch
+            about["seconds"] = state.seconds
+            arrays |= state.arrays()
+        save_checkpoint(directory, march.number + state.epoch, arrays, about, self.config.output.keep)
+
+    def groups(self, log: Path) -> tuple[Groups, Groups]:
+        arrays, about = self.march.groups(log)
+        more, about_more = self.training.groups(log)
+        return arrays | more, about | about_more
+
+
+_OF_MARCH = "march/"
+
+
+def _teacher(fields: Fields) -> MarchedFields:
+    assert isinstance(fields, MarchedFields)
+    return fields
+
+
 def build_work(config: Config, world: World) -> Work:
-    """The work that [train] `mode` asks for."""
-    return WORKS[config.train.mode](config, world)
-
-
-WORKS: dict[str, Callable[[Config, World], Work]] = {"global": Training, "march": Marching}
+    """The work that [train] `mode` and `polish` ask for."""
+    if config.train.mode == "global":
+        return Training(config, world)
+    return Polishing(config, world) if config.train.polish else Marching(config, world)
