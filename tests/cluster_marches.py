@@ -48,7 +48,11 @@ CASES: dict[str, dict[str, Any]] = {
     "one": {**ALONE, **MOVING},
     "one in a double well": {**ALONE, **MOVING, **WELL, "march.one_body_functions": 5},
     "one in space": {**ALONE, **MOVING, **SPACE, "march.one_body_functions": 2},
-    "two": {**MOVING, **COLLIDING},
+    "two": {
+        **MOVING,
+        **COLLIDING,
+        "system.trap.quench": {"omega": {"to": 1.5, "start": 0.1, "duration": 0.6}},
+    },
     "two at rest": {**COLLIDING, "initial.mean": 0.0},
     "two of a product state": {**COLLIDING, **PRODUCT, "march.one_body_functions": 3},
     "two in space": {**MOVING, **COLLIDING, **SPACE},

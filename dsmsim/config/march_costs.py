@@ -17,7 +17,7 @@ from dsmsim.config.fields import per_axis
 from dsmsim.config.march_checks import MOST_STEPS
 from dsmsim.config.march_table import MarchTable
 from dsmsim.config.network_costs import NetworkCosts, PotentialCosts, network_costs
-from dsmsim.config.system import GaussianState, TrapGroundState
+from dsmsim.config.system import GaussianState, ProductState, TrapGroundState
 from dsmsim.config.terms import DoubleWellTerm, GaussianTerm, HarmonicTerm
 
 if TYPE_CHECKING:
@@ -154,12 +154,12 @@ class _Network(_Marching):
 
 
 def one_body_functions(config: Config) -> int:
-    """`march.one_body_functions`, with "auto" resolved."""
+    """`march.one_body_functions`, with "auto" resolved: Gaussian clouds in harmonic traps need none."""
     wanted = config.march.one_body_functions
     if not isinstance(wanted, str):
         return wanted
     harmonic = all(isinstance(term, HarmonicTerm) for term in config.system.one_body_terms().values())
-    return 0 if harmonic else ONE_BODY_FUNCTIONS
+    return 0 if harmonic and not isinstance(config.initial, ProductState) else ONE_BODY_FUNCTIONS
 
 
 def march_plan(config: Config, ranks: int) -> MarchPlan:

@@ -123,5 +123,6 @@ class MarchTable(Table):
     one_body_functions: AutoOneBody = Field(
         default="auto",
         description="cluster: functions of a coordinate in the amplitude of a particle; in two and three "
-        'dimensions their products up to that total degree; "auto": none in harmonic traps, else 8',
+        'dimensions their products up to that total degree; "auto": none for a Gaussian cloud in a harmonic '
+        "trap, else 8",
     )

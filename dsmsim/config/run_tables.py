@@ -141,6 +141,7 @@ class Suited:
     warmup: int
 
 
+SHORTER_POLISH = 15  # times fewer epochs after a march than from the start
 DEFAULT_OPTIMIZER = "gauss_newton"
 SUITED = {
     "gauss_newton": Suited(120, 64, 1024, 32, 1.0, "trapezoid", 0),
@@ -153,6 +154,12 @@ SUITED = {
 def _suited(key: str) -> Callable[[dict[str, Any]], Any]:
     """Default of a key, once the optimiser is known."""
     return lambda table: getattr(SUITED[table.get("optimizer", DEFAULT_OPTIMIZER)], key)
+
+
+def _epochs(table: dict[str, Any]) -> int:
+    """Default of `epochs`: networks that have learnt marched fields need few."""
+    usual = SUITED[table.get("optimizer", DEFAULT_OPTIMIZER)].epochs
+    return max(1, usual // SHORTER_POLISH) if table.get("polish") is True else usual
 
 
 class TrainTable(Table):
@@ -176,7 +183,7 @@ class TrainTable(Table):
         "gauss_newton for network.kind = potential, soap for the others",
     )
     epochs: int = Field(
-        default_factory=_suited("epochs"),
+        default_factory=_epochs,
         ge=1,
         description="optimiser steps; absent: what suits the optimiser, as for the next six keys",
     )

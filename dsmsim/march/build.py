@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dsmsim.config import Config, per_axis
 from dsmsim.config.interactions import GaussianPair
+from dsmsim.config.march_costs import one_body_functions
 from dsmsim.config.terms import HarmonicTerm
 from dsmsim.march.cluster import ClusterModel, Factors
 from dsmsim.march.collective import CollectiveFactor
@@ -22,7 +23,6 @@ from dsmsim.march.pair_basis import PairBasis
 from dsmsim.march.pairs import PairFactor, PairList
 from dsmsim.system import InitialState, System, is_mirror_symmetric
 
-AUTOMATIC_ONE_BODY = 8  # functions of a coordinate where the trap is not harmonic
 LENGTH = 2.7  # of functions, in standard deviations of the first cloud
 PAIR_LENGTH = 1.9  # of functions of a distance, in widths of a Gaussian interaction
 REACH = 4.5  # of functions of a distance, in widths to which the cloud may grow; of a coordinate 3/4 of that
@@ -66,7 +66,7 @@ def build_cluster(config: Config, system: System, initial: InitialState) -> Clus
     quadratic = QuadraticFactor(
         system.particles, center, linear=not is_mirror_symmetric(config.time.end, system, initial)
     )
-    count = one_body_count(config)
+    count = one_body_functions(config)
     one_body = None
     if count > 0:
         spread = torch.from_numpy(sigma)
@@ -114,12 +114,3 @@ def _height(system: System, x: Tensor, t: float) -> float:
         near, far = (system.interaction.value(system.pair_differences(scale * x), clock) for scale in (1, 6))
         total += float((near - torch.minimum(near.min(), far.min())).sum(1).mean())
     return total
-
-
-def one_body_count(config: Config) -> int:
-    """Functions of a coordinate that an input asks for."""
-    asked = config.march.one_body_functions
-    if not isinstance(asked, str):
-        return asked
-    terms = config.system.one_body_terms().values()
-    return 0 if all(isinstance(term, HarmonicTerm) for term in terms) else AUTOMATIC_ONE_BODY

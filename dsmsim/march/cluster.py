@@ -30,7 +30,7 @@ from dsmsim.march.one_body import OneBodyFactor, QuadraticFactor
 from dsmsim.march.pair_basis import PairBasis
 from dsmsim.march.pairs import PairFactor, PairList, Pairs
 from dsmsim.networks.potential_fields import initial_velocities
-from dsmsim.system import InitialState, System
+from dsmsim.system import GaussianState, InitialState, System
 
 GROWTH = 3.0  # of log psi out to the farthest walker, by the quadratic form, that is given up
 BYTES_AT_ONCE = 8 << 20  # of tables: what falls out of a processor's cache is slow
@@ -97,6 +97,8 @@ class ClusterModel:
         They may hold a cloud together within their reach where the form does not, so that what counts is how
         far psi would have grown where the walkers are.
         """
+        if not isinstance(self.initial, GaussianState):  # whose tails are not those of a quadratic form
+            return None
         axes, particles = self.system.dimensions, self.system.particles
         own, relative = self.factors.quadratic.stiffness(theta[: self._sizes[0]])
         start = -0.25 / self.initial.variance[:axes]

@@ -99,13 +99,6 @@ class CollectiveFactor:
                 curved[k] = (2.0 / particles) * (bent + crossed)
         return Variables(gamma, gradient.flatten(2), curved)
 
-    def values(self, table: Tensor) -> Tensor:
-        """gamma (G, W) alone, from values (K + 1, W, p) of the functions."""
-        both = (self.pairs.to_first(table) + self.pairs.to_second(table)) / (self.pairs.particles - 1)
-        seen = table[1 : self.count + 1] @ both
-        products = [(seen[q] * seen[p]).mean(-1) for q, p in self.products]
-        return torch.cat([seen.mean(-1), torch.stack(products)])
-
     def wave(self, c: Tensor, at: Variables, shape: torch.Size) -> LogWave:
         """What it adds to log psi, for c (M,); shape (W, N, D)."""
         linear, quadratic = self._coefficients(c)
@@ -127,11 +120,6 @@ class CollectiveFactor:
         table = torch.cat(monomials)
         inverse = 1.0 / value
         return torch.complex(table * inverse.real, table * inverse.imag).t()
-
-    def log_density(self, c: Tensor, gamma: Tensor) -> Tensor:
-        """What it adds to log |psi|^2 (W,)."""
-        value, _ = self._polynomial(*self._coefficients(c), gamma)
-        return (value.real.square() + value.imag.square()).log()
 
     def _coefficients(self, c: Tensor) -> tuple[Tensor, Tensor | None]:
         """Linear (G,), and quadratic ones as the symmetric matrix of second derivatives (G, G)."""

@@ -43,6 +43,7 @@ from torch import Tensor
 
 from dsmsim.config import Config
 from dsmsim.config.run_tables import POTENTIAL_KINDS
+from dsmsim.config.system import ProductState
 from dsmsim.parallel import World, blocks_of_rank, random_stream
 from dsmsim.system import InitialState
 
@@ -207,12 +208,14 @@ def temperature_of(config: Config) -> float:
     """T: as the input says, or so high that SHARE of the walkers count.
 
     Weights of a Gaussian cloud of n coordinates at the temperature 1/b have the effective fraction
-    (b (2 - b))^(n/2). Velocity networks, without a density, have no weights: 1.
+    (b (2 - b))^(n/2). Clouds of another form are not as they should be if they are spread, and velocity
+    networks, without a density, have no weights: 1 for both.
     """
     asked = config.march.temperature
     if not isinstance(asked, str):
         return asked
-    if config.march.ansatz == "network" and config.network.kind not in POTENTIAL_KINDS:
+    velocities = config.march.ansatz == "network" and config.network.kind not in POTENTIAL_KINDS
+    if velocities or isinstance(config.initial, ProductState):
         return 1.0
     n = config.system.particles * config.system.dimensions
     return 1.0 / (1.0 - math.sqrt(1.0 - SHARE ** (2.0 / n)))

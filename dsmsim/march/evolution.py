@@ -145,12 +145,15 @@ class March:
                 self._suit_step()
                 self._keep(before=None, length=0.0)
                 return self.records[-1]
-        before = self._state
+        before, number, drawn_anew = self._state, self.number, self.drawn_anew
+        h, acceptance = self.stepper.size.h, self.ensemble.acceptance
         try:
             return self._step(min(t for t in (*self.system.breakpoints, self.end) if t > self.time))
         except DivergedError:
             # the last good state stays, to be saved and gone on from with another input
             self.theta, self.ensemble.x, self.ensemble.log_rho = before
+            self.number, self.drawn_anew = number, drawn_anew
+            self.stepper.size.h, self.ensemble.acceptance = h, acceptance
             self._rates = None
             raise
 
@@ -406,7 +409,8 @@ class March:
         self.stepper.size.h, self.stepper.size.largest = map(float, arrays["next_step"])
         self.ensemble.acceptance = float(arrays["acceptance"])
         self.seconds = float(arrays["seconds"])
-        self.number, self.drawn_anew, self.stepper.evaluations = (int(n) for n in arrays["counts"])
+        self.number, self.drawn_anew, evaluations = (int(n) for n in arrays["counts"])
+        self.stepper.evaluations = evaluations - 1  # the last one is made again
         names = [name.removeprefix("record/") for name in arrays if name.startswith("record/")]
         rows = zip(*(arrays[f"record/{name}"] for name in names), strict=True)
         self.records = [dict(zip(names, map(_plain, row), strict=True)) for row in rows]

@@ -65,11 +65,6 @@ class OneBodyFactor:
         values = self._products(self._axes(x, derivatives=False), ())
         return project(values[1:], 1.0 / combine(c, values))
 
-    def log_density(self, c: Tensor, x: Tensor) -> Tensor:
-        """What it adds to log |psi|^2 (W,)."""
-        h = combine(c, self._products(self._axes(x, derivatives=False), ()))
-        return (h.real.square() + h.imag.square()).log().sum(1)
-
     def _axes(self, x: Tensor, *, derivatives: bool) -> list[list[Tensor]]:
         """chi_m (count + 1, W, N) of every axis, and their first and second derivatives."""
         order = torch.arange(self.count + 1, dtype=x.dtype, device=x.device).reshape(-1, 1, 1)
@@ -135,10 +130,6 @@ class QuadraticFactor:
         if self.particles > 1:
             parts.append(self.particles * (z - middle.unsqueeze(1)).square().sum(1))
         return torch.cat(parts, 1).to(torch.complex128)
-
-    def log_density(self, c: Tensor, x: Tensor) -> Tensor:
-        """What it adds to log |psi|^2 (W,)."""
-        return 2.0 * (self.rows(x).real @ c.real)
 
     def stiffness(self, c: Theta) -> tuple[Array, Array]:
         """Real parts (D,) of the coefficients of x^2 and of (x_i - x_j)^2."""

@@ -52,12 +52,6 @@ class PairBasis(NamedTuple):
         """dy/d asinh(r/length)."""
         return math.pi / math.asinh(self.reach / self.length)
 
-    def values(self, square: Tensor) -> Tensor:
-        """phi (K + 1, ...) of squared distances (...)."""
-        y = self.rate * torch.asinh(square.sqrt() / self.length)
-        cosine = torch.cos(y)
-        return _multiples(cosine, torch.ones_like(y), cosine, self.order)
-
     def tables(self, square: Tensor, dimensions: int, *, laplacian: bool) -> Tables:
         """Values and derivatives at squared distances (W, p)."""
         r = square.sqrt().clamp_min(SMALLEST * self.length)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dsmsim.march.amplitudes import LogWave, combine, project
+from dsmsim.march.amplitudes import LogWave, combine, mix, project
 from dsmsim.march.pair_basis import PairBasis, Tables
 
 
@@ -49,10 +49,6 @@ class PairList:
         vector = x[:, self.first] - x[:, self.second]
         square = vector.square().sum(-1)
         return Pairs(vector, square, basis.tables(square, x.shape[-1], laplacian=laplacian))
-
-    def squares(self, x: Tensor) -> Tensor:
-        """Squared distances (W, p)."""
-        return (x[:, self.first.to(x.device)] - x[:, self.second.to(x.device)]).square().sum(-1)
 
     def to_first(self, like: Tensor) -> Tensor:
         """(p, N): one where the particle is the first of the pair."""
@@ -100,17 +96,8 @@ class PairFactor:
         values = at.tables.value[: self.count + 1]
         return project(values[1:], 1.0 / combine(c, values))
 
-    def log_density(self, c: Tensor, values: Tensor) -> Tensor:
-        """What it adds to log |psi|^2 (W,), from values (K + 1, W, p) of the functions."""
-        return _log_square(combine(c, values[: self.count + 1])).sum(1)
 
 
 def _sum(c: Tensor, table: Tensor) -> Tensor:
     """As `combine`, of derivatives: the constant has none."""
-    from dsmsim.march.amplitudes import mix
-
     return mix(c, table[1:])
-
-
-def _log_square(f: Tensor) -> Tensor:
-    return (f.real.square() + f.imag.square()).log()

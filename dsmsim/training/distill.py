@@ -46,16 +46,16 @@ from dsmsim.training.gauss_newton import GaussNewton
 from dsmsim.training.optimizers import SCHEDULES, Optimizer
 from dsmsim.training.rows import (
     JACOBIAN_CHUNK,
+    DenseWeights,
     NelsonRows,
     Parameters,
     Rows,
-    _by_chunks,
-    _flat,
-    _gradients,
-    _Weights,
-    _with,
+    by_chunks,
+    flattened,
+    gradients_at_points,
     vjp,
     vmap,
+    with_parameters,
 )
 from dsmsim.training.state import TrainState
 from dsmsim.training.step import Objective, StepReport
@@ -272,7 +272,7 @@ class ValueRows:
 
     def __init__(self, fields: PotentialFields, coordinates: int) -> None:
         self.fields, self.coordinates = fields, coordinates
-        self._weights = _Weights(fields)
+        self._weights = DenseWeights(fields)
 
     def values(self, parameters: Parameters, x: Tensor, t: Tensor) -> Tensor:
         """(P, 2, 1) at x (P, n + 2) as from `teacher_points`."""
@@ -283,11 +283,11 @@ class ValueRows:
         weights, pull = vjp(self._weights.of, parameters)
 
         def rows(x: Tensor, t: Tensor) -> Tensor:
-            in_weights = _gradients(self._differences, weights, x, t)
+            in_weights = gradients_at_points(self._differences, weights, x, t)
             (in_parameters,) = vmap(vmap(pull))(in_weights)
-            return _flat(in_parameters, parameters).unsqueeze(2)
+            return flattened(in_parameters, parameters).unsqueeze(2)
 
-        return _by_chunks(rows, x, t, size=self.fields.points_at_once(2 * JACOBIAN_CHUNK))
+        return by_chunks(rows, x, t, size=self.fields.points_at_once(2 * JACOBIAN_CHUNK))
 
     def _differences(self, weights: Parameters, x: Tensor, t: Tensor) -> Tensor:
         """(P, 2) with dense weights."""
@@ -304,5 +304,5 @@ class VelocityRows(NelsonRows):
     def values(self, parameters: Parameters, x: Tensor, t: Tensor) -> Tensor:
         """(P, 2, n) at x (P, 3 n) as from `teacher_points`."""
         positions, u, v = x.chunk(3, dim=1)
-        found_u, found_v = _with(self.fields, parameters)(positions, t)
+        found_u, found_v = with_parameters(self.fields, parameters)(positions, t)
         return torch.stack([found_u - u, found_v - v], dim=1) / self.fields.frame.velocity

@@ -58,7 +58,7 @@ class NelsonRows:
 
     def values(self, parameters: Parameters, x: Tensor, t: Tensor) -> Tensor:
         """(P, 2, n)."""
-        d = _derivatives(_with(self.fields, parameters), x, t)
+        d = _derivatives(with_parameters(self.fields, parameters), x, t)
         score, newton = residuals_from(d, self.system, x, t, self.form)
         unit = self.fields.frame.acceleration(t)
         return torch.stack([score / unit, newton / unit], dim=1)
@@ -70,7 +70,9 @@ class NelsonRows:
             found: Tensor = vmap(lambda p, x, t: self.values(p, x[None], t[None])[0])(own, x, t)
             return found
 
-        return _by_chunks(lambda x, t: _flat(_gradients(values, parameters, x, t), parameters), x, t)
+        return by_chunks(
+            lambda x, t: flattened(gradients_at_points(values, parameters, x, t), parameters), x, t
+        )
 
 
 def _derivatives(fields: FieldPair, x: Tensor, t: Tensor) -> Derivatives:
@@ -107,7 +109,7 @@ class MadelungRows:
 
     def __init__(self, fields: PotentialFields, system: System) -> None:
         self.fields, self.system = fields, system
-        self._weights = _Weights(fields)
+        self._weights = DenseWeights(fields)
 
     def values(self, parameters: Parameters, x: Tensor, t: Tensor) -> Tensor:
         """(P, 2, 1)."""
@@ -122,14 +124,14 @@ class MadelungRows:
             return madelung_residuals(self.fields, self.system, x, t, own)
 
         def rows(x: Tensor, t: Tensor) -> Tensor:
-            in_weights = _gradients(values, weights, x, t)
+            in_weights = gradients_at_points(values, weights, x, t)
             (in_parameters,) = vmap(vmap(pull))(in_weights)
-            return _flat(in_parameters, parameters).unsqueeze(2)
+            return flattened(in_parameters, parameters).unsqueeze(2)
 
-        return _by_chunks(rows, x, t, size=self.fields.points_at_once(2 * JACOBIAN_CHUNK))
+        return by_chunks(rows, x, t, size=self.fields.points_at_once(2 * JACOBIAN_CHUNK))
 
 
-class _Weights(nn.Module):
+class DenseWeights(nn.Module):
     """The dense weights of a potential network as a function of its parameters."""
 
     def __init__(self, fields: PotentialFields) -> None:
@@ -153,7 +155,7 @@ class InitialRows:
 
     def values(self, parameters: Parameters, x: Tensor) -> Tensor:
         """(B, 2, n) at x (B, n)."""
-        return initial_deviations(_with(self.fields, parameters), self.fields, x)
+        return initial_deviations(with_parameters(self.fields, parameters), self.fields, x)
 
     def jacobian(self, parameters: Parameters, x: Tensor) -> Tensor:
         """(B, 2, n, p)."""
@@ -162,10 +164,10 @@ class InitialRows:
             found: Tensor = vmap(lambda p, x: self.values(p, x[None])[0])(own, x)
             return found
 
-        return _by_chunks(lambda x: _flat(_gradients(values, parameters, x), parameters), x)
+        return by_chunks(lambda x: flattened(gradients_at_points(values, parameters, x), parameters), x)
 
 
-def _with(fields: Fields, parameters: Parameters) -> FieldPair:
+def with_parameters(fields: Fields, parameters: Parameters) -> FieldPair:
     """The fields with other parameters than their own."""
 
     def pair(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,13 +177,13 @@ def _with(fields: Fields, parameters: Parameters) -> FieldPair:
     return pair
 
 
-def _by_chunks(work: Callable[..., Tensor], *points: Tensor, size: int | None = None) -> Tensor:
+def by_chunks(work: Callable[..., Tensor], *points: Tensor, size: int | None = None) -> Tensor:
     """`work` on a few points at a time; there must be one at least."""
     chunks = zip(*(torch.split(each, size or JACOBIAN_CHUNK) for each in points), strict=True)
     return torch.cat([work(*chunk) for chunk in chunks])
 
 
-def _gradients(values: Callable[..., Tensor], parameters: Parameters, *points: Tensor) -> Parameters:
+def gradients_at_points(values: Callable[..., Tensor], parameters: Parameters, *points: Tensor) -> Parameters:
     """Derivatives (P, ..., parameter) of values(own parameters, points) (P, ...) at every point."""
     count = len(points[0])
     own = {name: p.detach().expand(count, *p.shape).clone() for name, p in parameters.items()}
@@ -198,7 +200,7 @@ def _gradients(values: Callable[..., Tensor], parameters: Parameters, *points: T
     }
 
 
-def _flat(gradients: Parameters, parameters: Parameters) -> Tensor:
+def flattened(gradients: Parameters, parameters: Parameters) -> Tensor:
     """(P, ..., p) from one (P, ..., parameter) for every parameter."""
     columns = []
     for name, parameter in parameters.items():

@@ -161,7 +161,7 @@ class Marching:
         return f"t = {self.march.time:.4g}"
 
     def load(self, checkpoint: Checkpoint) -> None:
-        self.march.load(checkpoint.arrays)
+        self.march.load(_of_march(checkpoint))
         self.cpu_seconds = float(checkpoint.attributes.get("cpu_seconds", 0.0))
         self.changes = list(checkpoint.attributes.get("changes", []))
 
@@ -177,7 +177,7 @@ class Marching:
     def save(self, snapshot: Arrays | None, directory: Path, cpu_seconds: float, log_bytes: int) -> None:
         assert snapshot is not None
         about = checkpoint_attributes(self.config, self.changes, self.march.seconds, cpu_seconds, log_bytes)
-        save_checkpoint(directory, self.march.number, snapshot, about, self.config.output.keep)
+        save_checkpoint(directory, self.march.number, _marked(snapshot), about, self.config.output.keep)
 
     def groups(self, log: Path) -> tuple[Groups, Groups]:
         return march_groups(self.march)
@@ -205,14 +205,10 @@ class Polishing:
         return self.training.place if self.march.march.done else self.march.place
 
     def load(self, checkpoint: Checkpoint) -> None:
-        of_march = {
-            name.removeprefix(_OF_MARCH): values
-            for name, values in checkpoint.arrays.items()
-            if name.startswith(_OF_MARCH)
-        }
-        self.march.load(replace(checkpoint, arrays=of_march))
+        self.march.load(checkpoint)
         if "epochs" in checkpoint.attributes:
-            rest = {name: value for name, value in checkpoint.arrays.items() if name[:6] != _OF_MARCH}
+            marched = _marked(_of_march(checkpoint))
+            rest = {name: value for name, value in checkpoint.arrays.items() if name not in marched}
             self.training.load(replace(checkpoint, epoch=checkpoint.attributes["epochs"], arrays=rest))
 
     def run(self, stop: StopRequest, hooks: Hooks) -> Solved:
@@ -233,7 +229,7 @@ class Polishing:
         march, state = self.march.march, self.training.state
         seconds = march.seconds + state.seconds
         about = checkpoint_attributes(self.config, self.changes, seconds, cpu_seconds, log_bytes)
-        arrays = {f"{_OF_MARCH}{name}": values for name, values in snapshot.items()}
+        arrays = _marked(snapshot)
         if state.epoch > 0:
             about["epochs"] = state.epoch
             about["seconds"] = state.seconds
@@ -246,7 +242,16 @@ class Polishing:
         return arrays | more, about | about_more
 
 
-_OF_MARCH = "march/"
+PREFIX = "march/"  # of the names of a march's arrays in a checkpoint, whether it is polished or not
+
+
+def _marked(arrays: Arrays) -> Arrays:
+    return {f"{PREFIX}{name}": values for name, values in arrays.items()}
+
+
+def _of_march(checkpoint: Checkpoint) -> Arrays:
+    found = checkpoint.arrays.items()
+    return {name.removeprefix(PREFIX): values for name, values in found if name.startswith(PREFIX)}
 
 
 def _teacher(fields: Fields) -> MarchedFields:

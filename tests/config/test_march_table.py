@@ -50,7 +50,8 @@ def test_nothing_marches_unless_it_is_asked_for() -> None:
         "walkers": 4096,
         "block": 512,
         "draws": "sobol",
-        "integrator": "adaptive",
+        "temperature": "auto",
+        "integrator": "rk4",
         "tolerance": 1e-3,
         "dt": "auto",
         "solver": "auto",
@@ -190,7 +191,7 @@ def test_without_marching_the_table_is_not_judged_but_named() -> None:
     ("key", "new", "weight"),
     [
         ("train.mode", "global", "state"),
-        ("train.polish", True, "training"),
+        ("train.epochs", 7, "training"),
         ("march.ansatz", "network", "state"),
         ("march.walkers", 8192, "state"),
         ("march.block", 256, "state"),
@@ -308,9 +309,9 @@ def test_time_and_memory_grow_with_what_is_done() -> None:
     assert plan(march__nu=0.0).seconds < base.seconds
     steps = [plan(march={"integrator": "rk4", "dt": dt}).steps for dt in (0.01, 0.005)]
     assert steps == [100, 200]
-    assert plan(march={"integrator": "rk4"}).steps == 50  # of the time 1/omega
+    assert plan(march={"integrator": "rk4"}).steps == 40  # of the time 1/omega
     narrow = {"kind": "gaussian", "variance": 0.0125}  # 2 m variance/hbar = 0.25
-    assert plan(march={"integrator": "rk4"}, initial=narrow).steps == 200
+    assert plan(march={"integrator": "rk4"}, initial=narrow).steps == 160
     assert plan(time__end=2.0).steps == 2 * base.steps
     wide = plan(march={"ansatz": "network"}, network={"width": 64})
     assert wide.solver == "sample_space"
@@ -361,7 +362,7 @@ def test_check_prints_what_marching_costs(tmp_path: Any) -> None:
     lines = [" ".join(line.replace("│", " ").split()) for line in outcome.out.splitlines()]
     assert "complex parameters that march (cluster) 10" in lines
     assert "walkers per rank 4,096" in lines
-    assert "steps in time about 16" in lines
+    assert "steps in time about 40" in lines
     assert any(line.startswith("seconds of marching, one core a rank about ") for line in lines)
     assert not any("epoch" in line for line in lines)
 

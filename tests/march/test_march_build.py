@@ -11,7 +11,8 @@ import torch
 from cluster_marches import MOVING, PLANE, PRODUCT, THREE, WELL, model_of
 from tiny import tiny_config
 
-from dsmsim.march.build import AUTOMATIC_ONE_BODY, REACH, build_model, widest
+from dsmsim.config.march_costs import ONE_BODY_FUNCTIONS
+from dsmsim.march.build import REACH, build_model, widest
 from dsmsim.march.cluster import ClusterModel
 from dsmsim.march.potential_model import PotentialModel
 from dsmsim.march.velocity_model import VelocityModel
@@ -61,7 +62,7 @@ NAMES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "a double well": (
         {**FREE, **WELL, "system.particles": 1},
-        ("x", "x^2", *one_body(AUTOMATIC_ONE_BODY)),
+        ("x", "x^2", *one_body(ONE_BODY_FUNCTIONS)),
     ),
     "a second term": (
         {
@@ -69,7 +70,7 @@ NAMES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "system.particles": 1,
             "system.terms.bump": {"kind": "gaussian", "amplitude": 0.3, "width": 0.5},
         },
-        ("x", "x^2", *one_body(AUTOMATIC_ONE_BODY)),
+        ("x", "x^2", *one_body(ONE_BODY_FUNCTIONS)),
     ),
     "no trap": ({**FREE, "system.particles": 1, "system.trap": None, **MOVING}, ("x", "x^2")),
     "as asked": (
