@@ -67,7 +67,7 @@ class MarchTable(Table):
     )
     dt: AutoPositive = Field(
         default="auto",
-        description='time step (time), > 0; the first where steps adapt; "auto": 1/40 of the own time of the '
+        description='time step (time), > 0; the first where steps adapt; "auto": 1/32 of the own time of the '
         "initial cloud, and less where the local energy fluctuates more",
     )
     solver: Literal["auto", "eigen", "sample_space", "cg"] = Field(
@@ -95,7 +95,7 @@ class MarchTable(Table):
         description="diffusion (no unit), >= 0, of the Langevin steps dX = nu u dt + sqrt(nu hbar / mass) dW "
         "at fixed fields, which relax the walkers to |psi|^2 after each time step; 0: flow alone",
     )
-    substeps: int = Field(default=2, ge=1, description="Langevin steps after each time step (nu > 0)")
+    substeps: int = Field(default=1, ge=1, description="Langevin steps after each time step (nu > 0)")
     metropolis: bool | None = Field(
         default=None,
         description="whether Langevin steps are accepted or rejected so that they leave |psi|^2 exact, which "

@@ -23,26 +23,49 @@ from torch import Tensor
 
 
 class LogWave(NamedTuple):
-    """What a factor adds to log psi, complex.
+    """What a factor adds to log psi = R + i S.
 
     Attributes:
-        value: (W,) but for multiples of 2 pi i.
-        gradient: (W, N, D).
-        laplacian: (W,); None where it was not asked for.
+        log_density: (W,) 2 R.
+        phase: (W,) S, but for multiples of 2 pi.
+        gradient: (W, N, D) of log psi, complex.
+        laplacian: (W,) of log psi, complex.
+
+    Phase and Laplacian are None where they were not asked for.
     """
 
-    value: Tensor
+    log_density: Tensor
+    phase: Tensor | None
     gradient: Tensor
     laplacian: Tensor | None
 
     def __add__(self, other: tuple[object, ...]) -> LogWave:
         assert isinstance(other, LogWave)
-        both = self.laplacian is not None and other.laplacian is not None
         return LogWave(
-            self.value + other.value,
+            self.log_density + other.log_density,
+            _sum(self.phase, other.phase),
             self.gradient + other.gradient,
-            self.laplacian + other.laplacian if both else None,  # type: ignore[operator]
+            _sum(self.laplacian, other.laplacian),
         )
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return None if a is None or b is None else a + b
+
+
+class Wanted(NamedTuple):
+    """What of log psi is needed besides |psi|^2 and the gradient."""
+
+    phase: bool = False
+    laplacian: bool = False
+
+
+def logarithm(f: Tensor, wanted: Wanted) -> tuple[Tensor, Tensor | None]:
+    """log |f|^2 and, where it is wanted, the phase of complex f (W, p), summed over p; or of f (W,)."""
+    square, angle = (f.real.square() + f.imag.square()).log(), f.angle() if wanted.phase else None
+    if f.ndim == 1:
+        return square, angle
+    return square.sum(1), None if angle is None else angle.sum(1)
 
 
 def combine(coefficients: Tensor, table: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ Shapes: W configurations, n coordinates (N particles, D axes), P parameters.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsmsim.march.amplitudes import LogWave
+from dsmsim.march.amplitudes import LogWave, Wanted
 from dsmsim.march.collective import CollectiveFactor, Variables
 from dsmsim.march.model import Equations, Local, Theta
 from dsmsim.march.one_body import OneBodyFactor, QuadraticFactor
@@ -59,6 +60,15 @@ class _Shares(NamedTuple):
     one_body: Tensor
     pair: Tensor
     collective: Tensor
+
+
+class _Found(NamedTuple):
+    """log psi at configurations, and what was made on the way; None of factors that there are not."""
+
+    wave: LogWave
+    pairs: Pairs | None
+    amplitudes: Tensor | None
+    variables: Variables | None
 
 
 class ClusterModel:
@@ -116,97 +126,85 @@ class ClusterModel:
         return Equations(local, rows.unsqueeze(1), targets.unsqueeze(1))
 
     def _equations(self, shares: _Shares, x: Tensor, t: float) -> tuple[Local, Tensor, Tensor]:
-        system = self.system
-        wave, log_density, pairs, variables = self._wave(shares, x, laplacian=True)
-        local = self._local(x, wave, log_density)
+        system, found = self.system, self._wave(shares, x, Wanted(laplacian=True))
+        wave, clock = found.wave, x.new_full((len(x), 1), t)
         assert wave.laplacian is not None
-        clock = x.new_full((len(x), 1), t)
-        gradient = wave.gradient.flatten(1)
-        kinetic = wave.laplacian + gradient.square().sum(1)
+        kinetic = wave.laplacian + wave.gradient.flatten(1).square().sum(1)
         target = 0.5j * self.quantum * kinetic - 1j / system.hbar * system.potential(x, clock)
-        return local, self._rows(shares, x, pairs, variables), target
+        return self._local(wave), self._rows(shares, x, found), target
 
     def local(self, theta: Theta, x: Tensor) -> Local:
-        shares = self._shares(theta, x)
-        found = []
-        for chunk in torch.split(x, self._chunk(x)):
-            wave, log_density, _, _ = self._wave(shares, chunk, laplacian=True)
-            found.append(self._local(chunk, wave, log_density))
-        return Local(*(torch.cat(column) for column in zip(*found, strict=True)))
+        waves = self._waves(theta, x, Wanted(laplacian=True))
+        return Local(*(torch.cat(column) for column in zip(*map(self._local, waves), strict=True)))
 
     def velocities(self, theta: Theta, x: Tensor) -> tuple[Tensor, Tensor]:
-        u, v, _ = self._first_order(theta, x)
-        return u, v
+        gradients = [wave.gradient.flatten(1) for wave in self._waves(theta, x, Wanted())]
+        gradient = self.quantum * torch.cat(gradients)
+        return gradient.real, gradient.imag
 
     def score(self, theta: Theta, x: Tensor) -> tuple[Tensor, Tensor]:
-        u, _, log_density = self._first_order(theta, x)
-        return u, log_density
+        waves = list(self._waves(theta, x, Wanted()))
+        u = self.quantum * torch.cat([wave.gradient.flatten(1).real for wave in waves])
+        return u, torch.cat([wave.log_density for wave in waves])
 
     def log_psi(self, theta: Theta, x: Tensor) -> Tensor:
         """(R, S) at x (W, n) up to a constant, S modulo 2 pi: (W, 2)."""
-        shares = self._shares(theta, x)
         found = []
-        for chunk in torch.split(x, self._chunk(x)):
-            wave, log_density, _, _ = self._wave(shares, chunk, laplacian=False)
-            found.append(torch.stack([0.5 * log_density, wave.value.imag], -1))
+        for wave in self._waves(theta, x, Wanted(phase=True)):
+            assert wave.phase is not None
+            found.append(torch.stack([0.5 * wave.log_density, wave.phase], -1))
         return torch.cat(found)
 
-    def _first_order(self, theta: Theta, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _waves(self, theta: Theta, x: Tensor, wanted: Wanted) -> Iterator[LogWave]:
+        """log psi with derivatives, a chunk of the configurations at a time; one chunk at least."""
         shares = self._shares(theta, x)
-        found = []
         for chunk in torch.split(x, self._chunk(x)):
-            wave, log_density, _, _ = self._wave(shares, chunk, laplacian=False)
-            gradient = self.quantum * wave.gradient.flatten(1)
-            found.append((gradient.real, gradient.imag, log_density))
-        u, v, log_density = (torch.cat(column) for column in zip(*found, strict=True))
-        return u, v, log_density
+            yield self._wave(shares, chunk, wanted).wave
 
-    def _wave(
-        self, shares: _Shares, x: Tensor, *, laplacian: bool
-    ) -> tuple[LogWave, Tensor, Pairs | None, Variables | None]:
-        """log psi with derivatives, log |psi|^2, and the tables that were made on the way."""
+    def _wave(self, shares: _Shares, x: Tensor, wanted: Wanted) -> _Found:
         factors, z = self.factors, x.reshape(len(x), self.system.particles, self.system.dimensions)
-        start = self._start(x, laplacian)
-        wave = start + factors.quadratic.wave(shares.quadratic, z)
-        pairs = variables = None
+        wave = self._start(x, wanted) + factors.quadratic.wave(shares.quadratic, z)
+        pairs = amplitudes = variables = None
         if factors.one_body is not None:
-            wave = wave + factors.one_body.wave(shares.one_body, z, laplacian=laplacian)
+            wave = wave + factors.one_body.wave(shares.one_body, z, wanted)
         if factors.pair is not None or factors.collective is not None:
-            pairs = self.pairs.of(z, factors.basis, laplacian=laplacian)
+            pairs = self.pairs.of(z, factors.basis, laplacian=wanted.laplacian)
         if factors.pair is not None and pairs is not None:
-            wave = wave + factors.pair.wave(shares.pair, pairs)
+            amplitudes = factors.pair.amplitudes(shares.pair, pairs)
+            wave = wave + factors.pair.wave(shares.pair, pairs, amplitudes, wanted)
         if factors.collective is not None and pairs is not None:
-            variables = factors.collective.variables(pairs, laplacian=laplacian)
-            wave = wave + factors.collective.wave(shares.collective, variables, z.shape)
-        return wave, 2.0 * wave.value.real, pairs, variables
+            variables = factors.collective.variables(pairs, laplacian=wanted.laplacian)
+            wave = wave + factors.collective.wave(shares.collective, variables, z.shape, wanted)
+        return _Found(wave, pairs, amplitudes, variables)
 
-    def _rows(self, shares: _Shares, x: Tensor, pairs: Pairs | None, variables: Variables | None) -> Tensor:
+    def _rows(self, shares: _Shares, x: Tensor, found: _Found) -> Tensor:
         """d log psi/d theta: (W, P)."""
         factors, z = self.factors, x.reshape(len(x), self.system.particles, self.system.dimensions)
         rows = [factors.quadratic.rows(z)]
         if factors.one_body is not None:
             rows.append(factors.one_body.rows(shares.one_body, z))
-        if factors.pair is not None and pairs is not None:
-            rows.append(factors.pair.rows(shares.pair, pairs))
-        if factors.collective is not None and variables is not None:
-            rows.append(factors.collective.rows(shares.collective, variables.value))
+        if factors.pair is not None and found.pairs is not None and found.amplitudes is not None:
+            rows.append(factors.pair.rows(found.pairs, found.amplitudes))
+        if factors.collective is not None and found.variables is not None:
+            rows.append(factors.collective.rows(shares.collective, found.variables.value))
         return torch.cat(rows, 1)
 
-    def _local(self, x: Tensor, wave: LogWave, log_density: Tensor) -> Local:
+    def _local(self, wave: LogWave) -> Local:
         gradient = self.quantum * wave.gradient.flatten(1)
         assert wave.laplacian is not None
-        return Local(gradient.real, gradient.imag, self.quantum * wave.laplacian.imag, log_density)
+        return Local(gradient.real, gradient.imag, self.quantum * wave.laplacian.imag, wave.log_density)
 
-    def _start(self, x: Tensor, laplacian: bool) -> LogWave:
+    def _start(self, x: Tensor, wanted: Wanted) -> LogWave:
         """log psi_0."""
         initial, shape = self.initial, (len(x), self.system.particles, self.system.dimensions)
-        value = torch.complex(0.5 * initial.log_density(x), initial.phase(x))
-        if laplacian:
+        if wanted.laplacian:
             u, v, div_u, div_v = initial_velocities(initial, x)
             curved = torch.complex(div_u, div_v) / self.quantum
         else:
             u, v, curved = initial.u(x), initial.v(x), None
-        return LogWave(value, (torch.complex(u, v) / self.quantum).reshape(shape), curved)
+        gradient = (torch.complex(u, v) / self.quantum).reshape(shape)
+        phase = initial.phase(x) if wanted.phase else None
+        return LogWave(initial.log_density(x), phase, gradient, curved)
 
     def _shares(self, theta: Theta, x: Tensor) -> _Shares:
         whole = torch.as_tensor(theta, dtype=torch.complex128, device=x.device)

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dsmsim.march.amplitudes import LogWave, mix
-from dsmsim.march.pairs import PairList, Pairs
+from dsmsim.march.amplitudes import LogWave, Wanted, logarithm, mix
+from dsmsim.march.pairs import PairList, Pairs, gather
 
 
 class Variables(NamedTuple):
@@ -64,7 +64,7 @@ class CollectiveFactor:
         """gamma and its derivatives."""
         particles, dims = self.pairs.particles, at.vector.shape[-1]
         share = 1.0 / (particles - 1)
-        first, second = self.pairs.to_first(at.square), self.pairs.to_second(at.square)
+        first, second = self.pairs.is_first, self.pairs.is_second
         both = (first + second) * share
         rows = slice(1, self.count + 1)
         value, slope = at.tables.value[rows], at.tables.slope[rows]
@@ -89,8 +89,8 @@ class CollectiveFactor:
             on_first = slope[q] * of_second[p] + slope[p] * of_second[q]
             on_second = slope[q] * of_first[p] + slope[p] * of_first[q]
             total = own[q] * seen[p].unsqueeze(-1) + own[p] * seen[q].unsqueeze(-1)
-            total += share * torch.matmul(first.t(), on_first.unsqueeze(-1) * at.vector)
-            total -= share * torch.matmul(second.t(), on_second.unsqueeze(-1) * at.vector)
+            total += share * gather(on_first.unsqueeze(-1) * at.vector, first)
+            total -= share * gather(on_second.unsqueeze(-1) * at.vector, second)
             gradient[k] = total / particles
             if curved is not None:
                 crossed = (own[q] * own[p]).sum((-1, -2))
@@ -99,19 +99,19 @@ class CollectiveFactor:
                 curved[k] = (2.0 / particles) * (bent + crossed)
         return Variables(gamma, gradient.flatten(2), curved)
 
-    def wave(self, c: Tensor, at: Variables, shape: torch.Size) -> LogWave:
+    def wave(self, c: Tensor, at: Variables, shape: torch.Size, wanted: Wanted) -> LogWave:
         """What it adds to log psi, for c (M,); shape (W, N, D)."""
         linear, quadratic = self._coefficients(c)
         value, slopes = self._polynomial(linear, quadratic, at.value)
         weights = slopes / value  # d log F/d gamma: (G, W)
         gradient = _contract(weights, at.gradient)
         laplacian = None
-        if at.laplacian is not None:
+        if wanted.laplacian and at.laplacian is not None:
             laplacian = (weights * at.laplacian).sum(0) - gradient.square().sum(-1)
             if quadratic is not None:
                 gram = torch.einsum("awn,bwn->abw", at.gradient, at.gradient)
                 laplacian = laplacian + mix(quadratic.flatten(), gram.flatten(0, 1)) / value
-        return LogWave(value.log(), gradient.reshape(shape), laplacian)
+        return LogWave(*logarithm(value, wanted), gradient.reshape(shape), laplacian)
 
     def rows(self, c: Tensor, gamma: Tensor) -> Tensor:
         """d log psi/dc: (W, M), from gamma (G, W)."""

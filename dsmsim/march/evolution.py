@@ -49,7 +49,7 @@ from dsmsim.tdvp import (
 
 TABLEAUS = {"euler": EULER, "heun": HEUN, "rk4": RK4, "adaptive": DORMAND_PRINCE}
 TURN = 0.25  # rad, of the rms fluctuation of the local energy in an automatic first step
-STEPS_OF_OWN_TIME = 40  # automatic fixed steps in the own time of the first cloud
+STEPS_OF_OWN_TIME = 32  # automatic fixed steps in the own time of the first cloud
 LONGEST = 0.1  # of the whole time: the longest adaptive step
 SHORTEST = 1e-7  # of the whole time
 RUNAWAY = 0.5  # change of the energy, relative to its first value and fluctuation, that ends it
@@ -145,6 +145,7 @@ class March:
                 self._suit_step()
                 self._keep(before=None, length=0.0)
                 return self.records[-1]
+            self.stepper.evaluations -= 1  # of a state that was looked at when it was reached
         before, number, drawn_anew = self._state, self.number, self.drawn_anew
         h, acceptance = self.stepper.size.h, self.ensemble.acceptance
         try:
@@ -409,8 +410,7 @@ class March:
         self.stepper.size.h, self.stepper.size.largest = map(float, arrays["next_step"])
         self.ensemble.acceptance = float(arrays["acceptance"])
         self.seconds = float(arrays["seconds"])
-        self.number, self.drawn_anew, evaluations = (int(n) for n in arrays["counts"])
-        self.stepper.evaluations = evaluations - 1  # the last one is made again
+        self.number, self.drawn_anew, self.stepper.evaluations = (int(n) for n in arrays["counts"])
         names = [name.removeprefix("record/") for name in arrays if name.startswith("record/")]
         rows = zip(*(arrays[f"record/{name}"] for name in names), strict=True)
         self.records = [dict(zip(names, map(_plain, row), strict=True)) for row in rows]
@@ -422,9 +422,9 @@ def _plain(value: Any) -> Any:
 
 
 def step_of(config: Config, initial: InitialState) -> float:
-    """The step asked for, or a fortieth of the time 2 mass variance/hbar in which the first cloud spreads.
+    """The step asked for, or 1/32 of the time 2 mass variance/hbar in which the first cloud spreads.
 
-    A fortieth of the whole time if that is shorter; `March` shortens it where the local energy asks for it.
+    1/32 of the whole time if that is shorter; `March` shortens it where the local energy asks for it.
     """
     dt = config.march.dt
     if not isinstance(dt, str):

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsmsim.march.amplitudes import LogWave, combine, mix, project
+from dsmsim.march.amplitudes import LogWave, Wanted, combine, logarithm, mix, project
 from dsmsim.march.model import Theta
 
 Array = NDArray[np.float64]
@@ -45,7 +45,7 @@ class OneBodyFactor:
     def names(self) -> tuple[str, ...]:
         return tuple("one-body " + " ".join(map(str, m)) for m in self.degrees)
 
-    def wave(self, c: Tensor, x: Tensor, *, laplacian: bool) -> LogWave:
+    def wave(self, c: Tensor, x: Tensor, wanted: Wanted) -> LogWave:
         """What it adds to log psi at x (W, N, D), for c (K,)."""
         tables = self._axes(x, derivatives=True)
         h = combine(c, self._products(tables, ()))
@@ -54,11 +54,11 @@ class OneBodyFactor:
         for axis in range(x.shape[-1]):
             slope = mix(c, self._products(tables, (axis,))[1:]) / h
             slopes.append(slope)
-            if laplacian:
+            if wanted.laplacian:
                 second = mix(c, self._products(tables, (axis, axis))[1:]) / h - slope.square()
                 curved = second if curved is None else curved + second
         gradient = torch.stack(slopes, -1)
-        return LogWave(h.log().sum(1), gradient, None if curved is None else curved.sum(1))
+        return LogWave(*logarithm(h, wanted), gradient, None if curved is None else curved.sum(1))
 
     def rows(self, c: Tensor, x: Tensor) -> Tensor:
         """d log psi/dc: (W, K)."""
@@ -119,7 +119,8 @@ class QuadraticFactor:
         apart = self.particles * (z - z.mean(1, keepdim=True))  # sum_j (x_i - x_j)
         gradient = first + 2.0 * second * z + 2.0 * relative * apart
         bend = 2.0 * self.particles * (second + (self.particles - 1) * relative).sum()
-        return LogWave(self.rows(x) @ c, gradient, bend.expand(len(x)))
+        value = self.rows(x) @ c
+        return LogWave(2.0 * value.real, value.imag, gradient, bend.expand(len(x)))
 
     def rows(self, x: Tensor) -> Tensor:
         """d log psi/dc (W, K): complex, but its imaginary part is 0."""

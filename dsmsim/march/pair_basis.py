@@ -58,22 +58,28 @@ class PairBasis(NamedTuple):
         y = self.rate * torch.asinh(r / self.length)
         cosine = torch.cos(y)
         value = _multiples(cosine, torch.ones_like(y), cosine, self.order)
-        sine = _multiples(torch.sin(y), torch.zeros_like(y), cosine, self.order)
         k = torch.arange(self.order + 1, dtype=y.dtype, device=y.device).reshape(-1, 1, 1)
         spread = 1.0 / (square + self.length**2)
         dy = self.rate * spread.sqrt()
-        slope = sine * k * (-dy / r)
+        # the recurrence is linear, so that its start takes the factor of all of them
+        slope = _multiples(torch.sin(y) * (-dy / r), torch.zeros_like(y), cosine, self.order)
+        slope *= k
         if not laplacian:
             return Tables(value, slope, None)
         # phi'' = -k^2 cos(ky) y'^2 - k sin(ky) y'',  y'' = -r y'/(r^2 + length^2),  k sin(ky) y' = -r slope
-        second = -(k**2) * value * dy.square()
-        return Tables(value, slope, torch.addcmul(second, slope, (dimensions - 1.0) - square * spread))
+        second = value * -(k**2)
+        second *= dy.square()
+        return Tables(value, slope, second.addcmul_(slope, (dimensions - 1.0) - square * spread))
 
 
 def _multiples(first: Tensor, zeroth: Tensor, cosine: Tensor, count: int) -> Tensor:
     """cos(ky) or sin(ky) for k = 0 ... count, from those for 0 and 1 and cos y: (count + 1, ...)."""
-    found = [zeroth, first][: count + 1]
+    found = first.new_empty((count + 1, *first.shape))
+    found[0] = zeroth
+    if count > 0:
+        found[1] = first
     twice = 2.0 * cosine
     for k in range(2, count + 1):
-        found.append(twice * found[k - 1] - found[k - 2])
-    return torch.stack(found)
+        torch.mul(twice, found[k - 1], out=found[k])
+        found[k] -= found[k - 2]
+    return found

@@ -59,7 +59,7 @@ def test_nothing_marches_unless_it_is_asked_for() -> None:
         "diagonal_shift": 0.0,
         "snr": 0.0,
         "nu": 1.0,
-        "substeps": 2,
+        "substeps": 1,
         "redraw": 0.5,
         "pair_functions": 8,
         "collective_functions": 2,
@@ -81,7 +81,7 @@ def test_nothing_marches_unless_it_is_asked_for() -> None:
         ({"march.tolerance": 1.0}, "march.tolerance", "must be < 1", "tolerance = 0.001"),
         ({"march.cutoff": -1e-6}, "march.cutoff", "must be >= 0", "cutoff = 1e-06"),
         ({"march.nu": -1.0}, "march.nu", "must be >= 0", "nu = 1.0"),
-        ({"march.substeps": 0}, "march.substeps", "must be >= 1", "substeps = 2"),
+        ({"march.substeps": 0}, "march.substeps", "must be >= 1", "substeps = 1"),
         ({"march.redraw": 1.0}, "march.redraw", "must be < 1", "redraw = 0.5"),
         ({"march.metropolis": "yes"}, "march.metropolis", "must be true or false", "metropolis = true"),
         ({"march.collective_order": 3}, "march.collective_order", "must be <= 2", "collective_order = 2"),
@@ -309,9 +309,9 @@ def test_time_and_memory_grow_with_what_is_done() -> None:
     assert plan(march__nu=0.0).seconds < base.seconds
     steps = [plan(march={"integrator": "rk4", "dt": dt}).steps for dt in (0.01, 0.005)]
     assert steps == [100, 200]
-    assert plan(march={"integrator": "rk4"}).steps == 40  # of the time 1/omega
+    assert plan(march={"integrator": "rk4"}).steps == 32  # of the time 1/omega
     narrow = {"kind": "gaussian", "variance": 0.0125}  # 2 m variance/hbar = 0.25
-    assert plan(march={"integrator": "rk4"}, initial=narrow).steps == 160
+    assert plan(march={"integrator": "rk4"}, initial=narrow).steps == 128
     assert plan(time__end=2.0).steps == 2 * base.steps
     wide = plan(march={"ansatz": "network"}, network={"width": 64})
     assert wide.solver == "sample_space"
@@ -362,7 +362,7 @@ def test_check_prints_what_marching_costs(tmp_path: Any) -> None:
     lines = [" ".join(line.replace("│", " ").split()) for line in outcome.out.splitlines()]
     assert "complex parameters that march (cluster) 10" in lines
     assert "walkers per rank 4,096" in lines
-    assert "steps in time about 40" in lines
+    assert "steps in time about 32" in lines
     assert any(line.startswith("seconds of marching, one core a rank about ") for line in lines)
     assert not any("epoch" in line for line in lines)
 

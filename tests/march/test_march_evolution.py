@@ -111,7 +111,7 @@ def test_adaptive_steps_keep_the_tolerance(exact: March) -> None:
 
 
 def test_automatic_steps() -> None:
-    """A fortieth of the cloud's own time, or the time in which the local energy turns by a quarter."""
+    """A share of the cloud's own time, or the time in which the local energy turns by a quarter."""
     wide = {**FREE, "system.particles": 1, "initial.mean": 0.0, "initial.variance": 0.25}  # of an eigenstate
     _, march = march_of({**wide, "time.end": 10.0})
     march.advance()
@@ -287,7 +287,8 @@ def assert_close(found: Arrays, expected: Arrays) -> None:
         if name == "record/snr":  # also of directions that are rounding
             continue
         scale = float(np.nanmax(np.abs(value), initial=0.0)) or 1.0
-        tolerance = (1e-8 if name == "record/residual" else 1e-10) * scale
+        rounding = name in ("record/residual", "record/step_error")  # differences of far larger numbers
+        tolerance = (1e-7 if rounding else 1e-10) * scale
         np.testing.assert_allclose(found[name], value, rtol=0.0, atol=tolerance, err_msg=name)
 
 
