@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # evaluations of the equations in a step; of those that adapt, some are made twice
 STAGES = {"adaptive": 10, "rk4": 4, "heun": 2, "euler": 1}
 ADAPTED_STEPS = 16  # in the own time of the initial cloud, and in the whole time at least
-STEPS_OF_OWN_TIME = 32  # of equal length, with dt = "auto"
+STEPS_OF_OWN_TIME = 64  # of equal length, with dt = "auto"
 ONE_BODY_FUNCTIONS = 8  # where the trap is not harmonic
 
 # seconds on one core: a function of a pair, a collective variable of a pair, a function of a particle

@@ -40,13 +40,13 @@ class MarchTable(Table):
         "a time of its own",
     )
     walkers: int = Field(
-        default=4096,
+        default=2048,
         ge=64,
         le=2**30,
         description="configurations, over all ranks; a multiple of block, at least two blocks",
     )
     block: int = Field(
-        default=512, ge=2, description="walkers per random-number block, whatever the number of ranks"
+        default=256, ge=2, description="walkers per random-number block, whatever the number of ranks"
     )
     draws: Literal["sobol", "independent", "antithetic"] = Field(
         default="sobol",
@@ -67,7 +67,7 @@ class MarchTable(Table):
     )
     dt: AutoPositive = Field(
         default="auto",
-        description='time step (time), > 0; the first where steps adapt; "auto": 1/32 of the own time of the '
+        description='time step (time), > 0; the first where steps adapt; "auto": 1/64 of the own time of the '
         "initial cloud, and less where the local energy fluctuates more",
     )
     solver: Literal["auto", "eigen", "sample_space", "cg"] = Field(

@@ -34,7 +34,7 @@ from dsmsim.networks.potential_fields import initial_velocities
 from dsmsim.system import GaussianState, InitialState, System
 
 GROWTH = 3.0  # of log psi out to the farthest walker, by the quadratic form, that is given up
-BYTES_AT_ONCE = 8 << 20  # of tables: what falls out of a processor's cache is slow
+BYTES_AT_ONCE = 24 << 20  # of tables: what falls out of a processor's cache is slow
 
 
 @dataclass(frozen=True)

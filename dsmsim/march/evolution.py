@@ -48,8 +48,8 @@ from dsmsim.tdvp import (
 )
 
 TABLEAUS = {"euler": EULER, "heun": HEUN, "rk4": RK4, "adaptive": DORMAND_PRINCE}
-TURN = 0.25  # rad, of the rms fluctuation of the local energy in an automatic first step
-STEPS_OF_OWN_TIME = 32  # automatic fixed steps in the own time of the first cloud
+TURN = 0.15  # rad, of the rms fluctuation of the local energy in an automatic first step
+STEPS_OF_OWN_TIME = 64  # automatic fixed steps in the own time of the first cloud
 LONGEST = 0.1  # of the whole time: the longest adaptive step
 SHORTEST = 1e-7  # of the whole time
 RUNAWAY = 0.5  # change of the energy, relative to its first value and fluctuation, that ends it
@@ -422,9 +422,9 @@ def _plain(value: Any) -> Any:
 
 
 def step_of(config: Config, initial: InitialState) -> float:
-    """The step asked for, or 1/32 of the time 2 mass variance/hbar in which the first cloud spreads.
+    """The step asked for, or 1/64 of the time 2 mass variance/hbar in which the first cloud spreads.
 
-    1/32 of the whole time if that is shorter; `March` shortens it where the local energy asks for it.
+    1/64 of the whole time if that is shorter; `March` shortens it where the local energy asks for it.
     """
     dt = config.march.dt
     if not isinstance(dt, str):

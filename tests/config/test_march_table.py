@@ -47,8 +47,8 @@ def test_nothing_marches_unless_it_is_asked_for() -> None:
     assert (config.train.mode, config.train.polish) == ("global", False)
     assert config.to_dict()["march"] == {
         "ansatz": "cluster",
-        "walkers": 4096,
-        "block": 512,
+        "walkers": 2048,
+        "block": 256,
         "draws": "sobol",
         "temperature": "auto",
         "integrator": "rk4",
@@ -75,8 +75,8 @@ def test_nothing_marches_unless_it_is_asked_for() -> None:
         ({"train.mode": "marching"}, "train.mode", 'one of "global", "march"', 'did you mean "march"?'),
         ({"march.ansatz": "jastrow"}, "march.ansatz", 'must be one of "cluster", "network"', 'ansatz = "c'),
         ({"march.walker": 9}, "march.walker", "unknown key", "did you mean march.walkers?"),
-        ({"march.walkers": 4096.0}, "march.walkers", "must be an integer", "walkers = 4096"),
-        ({"march.walkers": 32}, "march.walkers", "must be >= 64", "walkers = 4096"),
+        ({"march.walkers": 4096.0}, "march.walkers", "must be an integer", "walkers = 2048"),
+        ({"march.walkers": 32}, "march.walkers", "must be >= 64", "walkers = 2048"),
         ({"march.dt": 0.0}, "march.dt", 'must be "auto", or > 0', "a number > 0"),
         ({"march.tolerance": 1.0}, "march.tolerance", "must be < 1", "tolerance = 0.001"),
         ({"march.cutoff": -1e-6}, "march.cutoff", "must be >= 0", "cutoff = 1e-06"),
@@ -87,8 +87,8 @@ def test_nothing_marches_unless_it_is_asked_for() -> None:
         ({"march.collective_order": 3}, "march.collective_order", "must be <= 2", "collective_order = 2"),
         ({"march.one_body_functions": -1}, "march.one_body_functions", 'must be "auto", or', "functions"),
         # what depends on other keys
-        ({"march.walkers": 1000}, "march.walkers", "multiple of march.block = 512", "walkers = 1024"),
-        ({"march.walkers": 512}, "march.walkers", "at least two blocks", "walkers = 1024, or a smaller"),
+        ({"march.walkers": 1000}, "march.walkers", "multiple of march.block = 256", "walkers = 768"),
+        ({"march.walkers": 256}, "march.walkers", "at least two blocks", "walkers = 512, or a smaller"),
         (
             {"march.draws": "antithetic", "march.block": 513, "march.walkers": 1026},
             "march.block",
@@ -194,7 +194,7 @@ def test_without_marching_the_table_is_not_judged_but_named() -> None:
         ("train.epochs", 7, "training"),
         ("march.ansatz", "network", "state"),
         ("march.walkers", 8192, "state"),
-        ("march.block", 256, "state"),
+        ("march.block", 128, "state"),
         ("march.pair_functions", 4, "state"),
         ("march.collective_functions", 1, "state"),
         ("march.collective_order", 1, "state"),
@@ -273,7 +273,7 @@ def test_the_solver_is_the_one_that_is_chosen() -> None:
 def test_ranks_share_the_walkers() -> None:
     plan = make_plan(build(), ranks=3)
     assert plan.march is not None
-    assert plan.march.walkers_per_rank == 3 * 512
+    assert plan.march.walkers_per_rank == 3 * 256
     assert any("8 blocks (march.walkers / march.block)" in warning for warning in plan.warnings)
     assert any("use fewer ranks, or a smaller march.block" in w for w in make_plan(build(), 9).warnings)
     # blocks of trajectories are of no interest where nothing is trained
@@ -302,20 +302,20 @@ def test_time_and_memory_grow_with_what_is_done() -> None:
         return march_plan(build(system__particles=3, **changes), ranks)
 
     base = plan()
-    assert plan(march__walkers=8192).seconds == pytest.approx(2 * base.seconds, rel=0.05)
-    assert plan(march__walkers=8192).memory > base.memory
+    assert plan(march__walkers=4096).seconds == pytest.approx(2 * base.seconds, rel=0.05)
+    assert plan(march__walkers=4096).memory > base.memory
     assert plan(ranks=2).seconds == pytest.approx(base.seconds / 2, rel=0.05)
     assert plan(march__pair_functions=32).seconds > 1.5 * base.seconds
     assert plan(march__nu=0.0).seconds < base.seconds
     steps = [plan(march={"integrator": "rk4", "dt": dt}).steps for dt in (0.01, 0.005)]
     assert steps == [100, 200]
-    assert plan(march={"integrator": "rk4"}).steps == 32  # of the time 1/omega
+    assert plan(march={"integrator": "rk4"}).steps == 64  # of the time 1/omega
     narrow = {"kind": "gaussian", "variance": 0.0125}  # 2 m variance/hbar = 0.25
-    assert plan(march={"integrator": "rk4"}, initial=narrow).steps == 128
+    assert plan(march={"integrator": "rk4"}, initial=narrow).steps == 256
     assert plan(time__end=2.0).steps == 2 * base.steps
     wide = plan(march={"ansatz": "network"}, network={"width": 64})
     assert wide.solver == "sample_space"
-    assert wide.memory > 16 * (2 * 4096) ** 2
+    assert wide.memory > 16 * (2 * 2048) ** 2
 
 
 def test_more_walkers_than_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +325,7 @@ def test_more_walkers_than_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -
         parse_config(data)
     assert caught.value.key == "march.walkers"
     fitting = int(str(caught.value).split("walkers = ")[-1].split()[0])
-    assert fitting % 512 == 0
+    assert fitting % 256 == 0
     assert parse_config(marching(march__walkers=fitting))
     assert parse_config(data, hosts=8)
 
@@ -361,8 +361,8 @@ def test_check_prints_what_marching_costs(tmp_path: Any) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     lines = [" ".join(line.replace("│", " ").split()) for line in outcome.out.splitlines()]
     assert "complex parameters that march (cluster) 10" in lines
-    assert "walkers per rank 4,096" in lines
-    assert "steps in time about 32" in lines
+    assert "walkers per rank 2,048" in lines
+    assert "steps in time about 64" in lines
     assert any(line.startswith("seconds of marching, one core a rank about ") for line in lines)
     assert not any("epoch" in line for line in lines)
 

@@ -310,6 +310,8 @@ def test_keeper_stops_before_a_step_that_would_take_too_long(monkeypatch: pytest
     clock.now += 10.0
     keeper.after_step(2, finished=False, where=str)
     clock.now += 11.0  # the longest took 40 s, and 39 s are left
-    with pytest.raises(StoppedEarly, match=r"stopped in the middle \(time limit of 100 s\); the state is saved"):
+    with pytest.raises(
+        StoppedEarly, match=r"stopped in the middle \(time limit of 100 s\); the state is saved"
+    ):
         keeper.after_step(3, finished=False, where=lambda: "in the middle")
     assert saved == [61.0]
