@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import json
 import keyword
 import math
 import warnings
@@ -62,7 +63,7 @@ def check_parameter_names(names: Collection[str], reserved: Collection[str]) -> 
     """
     for name in names:
         if IDENTIFIER.fullmatch(name) is None or keyword.iskeyword(name):
-            raise ValueError(f'"{name}" is no name; use letters, digits and _')
+            raise ValueError(f"{json.dumps(name)} is no name; use letters, digits and _")
         if name in reserved:
             raise ValueError(f'"{name}" already has a meaning here; choose another name')
 
@@ -200,7 +201,7 @@ def _check_number(node: ast.Constant) -> None:
 def _check_name(name: str, names: list[str]) -> None:
     if name in names or name in CONSTANTS:
         return
-    valid = [*names, *CONSTANTS]
+    valid = [known for known in (*names, *CONSTANTS) if IDENTIFIER.fullmatch(known)]
     if name in FUNCTIONS:
         raise ValueError(f'"{name}" is a function; write {name}(...)')
     raise ValueError(f'unknown name "{name}"{_nearest(name, valid)} (known here: {", ".join(valid)})')

@@ -116,7 +116,7 @@ def nearest(name: str, valid: Collection[str]) -> str | None:
 
 def listed(names: Collection[str]) -> str:
     """Names for a sentence, in quotes."""
-    return ", ".join(f'"{name}"' for name in names)
+    return ", ".join(map(shown, names))
 
 
 def tables_of(annotation: Any) -> list[type[Table]]:

@@ -178,3 +178,11 @@ def test_arbitrary_expressions(text: str) -> None:
         return
     evaluator(text)({"x": 0.3})
     assert to_sympy(text, ["x"], []) is not None
+
+
+def test_a_name_that_cannot_be_printed_is_quoted() -> None:
+    data = every_table()
+    data["system"]["terms"]["tilt"]["parameters"] = {"\x1b": 0}
+    message = outcome(data)
+    assert isinstance(message, str)
+    assert r'"\u001b" is no name' in message

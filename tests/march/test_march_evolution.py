@@ -210,7 +210,7 @@ def test_trap_that_stiffens_suddenly() -> None:
         mean, speed, width, growth = y
         return [speed, -square * mean, growth, -square * width + (0.5 * hbar / mass) ** 2 / width**3]
 
-    state = [0.2, hbar * -1.5 / mass, math.sqrt(0.3), 0.0]
+    state: Any = [0.2, hbar * -1.5 / mass, math.sqrt(0.3), 0.0]
     for span in ((0.0, 0.1 - 1e-15), (0.1, 0.3)):
         state = solve_ivp(rates, span, state, rtol=1e-11, atol=1e-12).y[:, -1]
     mean, speed, width, growth = state
@@ -239,7 +239,7 @@ DRAWN = {"march.integrator": "adaptive", "system.interaction": STRONG, "march.re
 MARCHES: dict[str, dict[str, Any]] = {
     "adaptive": {**MOVING, **DRAWN},
     "no relaxation": {**MOVING, **DRAWN, "march.nu": 0.0},
-    "automatic steps": {**ALONE, "initial.mean": 40.0, "time.end": 0.04},
+    "automatic steps": {**ALONE, "initial.mean": 60.0, "march.integrator": "heun"},
     "a quench": {**MOVING, **COLLIDING, **QUENCH, "march.dt": 0.04, "march.snr": 1.0},
     "conjugate gradients": {
         **{"march.solver": "cg", "march.diagonal_shift": 0.1, "march.dt": 0.05},
@@ -262,7 +262,7 @@ def test_a_march_goes_on_where_it_stopped(name: str) -> None:
     assert whole.number >= 4
     assert (whole.drawn_anew > 0) == (name in ("adaptive", "no relaxation"))
     _, march = march_of(MARCHES[name])
-    for number in range(whole.number):
+    for number in range(min(whole.number, 12)):
         go_on(march, number)
         saved = march.arrays()
         assert saved is not None
