@@ -37,6 +37,20 @@ def compare_with(config: Config, run: RunDirectory, name: str, progress: Progres
     return errors
 
 
+def compare_stage(config: Config, run: RunDirectory, name: str, progress: Progress) -> Errors | None:
+    """Errors of the march from which the networks of a run were trained; None where there was none.
+
+    Raises:
+        ConfigError, StoreError: as `reference_results`.
+    """
+    if not run.march.is_file():
+        return None
+    stored = read_results(run.march)
+    errors = errors_between(stored, reference_results(config, run, name, stored, progress))
+    update_results(run.march, {f"errors/{name}": errors})
+    return errors
+
+
 def compare_several(paths: Sequence[Path], reference: Path) -> list[Entry]:
     """Errors of results against one reference, each under a short name.
 

@@ -266,14 +266,21 @@ def report(
 def _compare(config: Config, run: RunDirectory, name: str, console: Console) -> ConfigError | None:
     """Print the errors against one reference, or why there are none, which is returned."""
     from dsmsim.analysis import errors_table
-    from dsmsim.methods.comparing import compare_with
+    from dsmsim.methods.comparing import compare_stage, compare_with
     from dsmsim.terminal import ProgressWatcher
 
     watcher = ProgressWatcher()
+
+    def tell(line: str) -> None:
+        watcher.message(f"reference {name}: {line}")
+
     try:
-        errors = compare_with(config, run, name, lambda line: watcher.message(f"reference {name}: {line}"))
+        errors = compare_with(config, run, name, tell)
+        of_march = compare_stage(config, run, name, tell)
     except ConfigError as error:
         console.print(f"no comparison with {name}: {error}", markup=False)
         return error
+    if of_march is not None:
+        console.print(errors_table(of_march, reference=f"{name}, of the march before training"))
     console.print(errors_table(errors, reference=name))
     return None

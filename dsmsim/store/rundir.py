@@ -5,6 +5,7 @@ resolved.toml   with every default        checkpoints/   ckpt-000120.h5, ...
 log.jsonl       one record a line         figures/       drawn by dsmsim plot
 report.html     by dsmsim report          references/    NAME/results.h5 of each reference
 trajectories/   rank-0000.h5, ..., and manifest.json, if trajectories are kept
+march.h5        like results.h5, of the marched fields from which networks were then trained (train.polish)
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dsmsim.store.files import store_error, write_atomically
 _FIGURES = ("*.png", "*.pdf", "*.svg")
 # what `write_atomically` makes on its way to a file of a run, and nothing that somebody else may have named
 _TEMPORARY = re.compile(
-    r"\.(input\.toml|resolved\.toml|results\.h5|report\.html|ckpt-\d+\.h5|samples\.h5|rank-\d+\.h5|manifest\.json|"
+    r"\.(input\.toml|resolved\.toml|results\.h5|march\.h5|report\.html|ckpt-\d+\.h5|samples\.h5|rank-\d+\.h5|manifest\.json|"
     r"[\w-]+\.(png|pdf|svg))\.\d+\.tmp"
 )
 
@@ -55,6 +56,11 @@ class RunDirectory:
     def results(self) -> Path:
         """The results."""
         return self.path / "results.h5"
+
+    @property
+    def march(self) -> Path:
+        """The results of the march before the training that followed it."""
+        return self.path / "march.h5"
 
     @property
     def report(self) -> Path:
@@ -160,7 +166,7 @@ class RunDirectory:
 
     def files(self) -> Iterator[Path]:
         """The files of a run that are there."""
-        for file in (self.input, self.resolved, self.log, self.results, self.report):
+        for file in (self.input, self.resolved, self.log, self.results, self.march, self.report):
             if file.is_file():
                 yield file
         yield from checkpoint_files(self.checkpoints)

@@ -23,9 +23,10 @@ from dsmsim.store import (
     write_results,
 )
 from dsmsim.training.beginning import Beginning, begin
-from dsmsim.training.evaluate import Evaluation, evaluate
-from dsmsim.training.loop import Hooks
+from dsmsim.training.evaluate import Evaluation, Solution, evaluate
+from dsmsim.training.loop import Groups, Hooks
 from dsmsim.training.sampling import SavedSums
+from dsmsim.training.trained import MARCHED
 from dsmsim.training.trajectory_files import TrajectoryFiles
 from dsmsim.training.work import Work, build_work
 
@@ -147,32 +148,47 @@ def solve_in(
         work = build_work(config, world)
         _restore(work, beginning, world)
         costs = _Costs(world, started, work.cpu_seconds)
-        hooks = _hooks(config, work, run, world, log, watcher, costs)
+
+        def about() -> dict[str, Any]:
+            facts = world.gather((world.host, str(world.device))) or []
+            return {
+                "world_size": world.size,
+                "launcher": world.launcher,
+                "hosts": [host for host, _ in facts],
+                "devices": [device for _, device in facts],
+                "started": started,
+                "cpu_seconds": costs.total(),
+                "input_text": input_text,
+                "changes": work.changes,
+            }
+
+        def stage(solved: Solution, groups: Groups, attributes: Groups) -> None:
+            """Measure what is found so far, unless an earlier session has."""
+            if world.on_root(run.march.is_file):
+                return
+            spent = costs.total()
+            evaluation = _agreed(evaluate, world)(config, solved, world, watcher.sampling, stop)
+            facts = about() | {"solve_cpu_seconds": spent}
+            found = (groups, attributes)
+            world.on_root(lambda: _write(run.march, MARCHED, found, evaluation, provenance(config, **facts)))
+
+        hooks = _hooks(config, work, run, world, log, watcher, costs, stage)
         if beginning.checkpoint is None:
             hooks.save()  # what is there already shows that files can be written
         solved = work.run(stop, hooks)
         spent = costs.total()
         files = stack.enter_context(TrajectoryFiles(config, world, run))
-        try:
-            saved = SavedSums.of_run(config, solved.fields, run.checkpoints, watcher.message)
-            evaluation = evaluate(config, solved, world, watcher.sampling, stop, files.add, saved)
-            evaluation = replace(evaluation, facts={**evaluation.facts, **solved.facts})
-        except DivergedError as error:
-            raise world.agreed(error) from None
-        facts = world.gather((world.host, str(world.device))) or []
-        about: dict[str, Any] = {
-            "world_size": world.size,
-            "launcher": world.launcher,
-            "hosts": [host for host, _ in facts],
-            "devices": [device for _, device in facts],
-            "started": started,
-            "cpu_seconds": costs.total(),
-            "solve_cpu_seconds": spent,
-            "input_text": input_text,
-            "changes": work.changes,
-        }
+        saved = SavedSums.of_run(config, solved.fields, run.checkpoints, watcher.message)
+        evaluation = _agreed(evaluate, world)(config, solved, world, watcher.sampling, stop, files.add, saved)
+        evaluation = replace(evaluation, facts={**evaluation.facts, **solved.facts})
+        facts = about() | {"solve_cpu_seconds": spent}
         paths = files.commit()
-        world.on_root(lambda: _write(work, evaluation, run, provenance(config, **about), paths))
+
+        def write() -> None:
+            found = work.groups(run.log)
+            _write(run.results, work.method, found, evaluation, provenance(config, **facts), paths)
+
+        world.on_root(write)
         world.on_root(saved.remove)
         reason = stop.agreed(world)
         if reason is not None:
@@ -224,6 +240,7 @@ def _hooks(
     log: JsonLines | None,
     watcher: Observer,
     costs: _Costs,
+    stage: Callable[[Solution, Groups, Groups], None],
 ) -> Hooks:
     def save() -> None:
         spent, snapshot = costs.total(), work.snapshot()
@@ -242,23 +259,40 @@ def _hooks(
     def progress(epoch: int, loss: float) -> None:
         watcher.training(epoch, config.train.epochs, loss)
 
-    return Hooks(record, progress, save, watcher.message, watcher.marching, watcher.distilling)
+    return Hooks(record, progress, save, watcher.message, watcher.marching, watcher.distilling, stage)
+
+
+def _agreed(measure: Callable[..., Evaluation], world: World) -> Callable[..., Evaluation]:
+    """`measure`, whose failure all ranks know of."""
+
+    def measured(*arguments: Any) -> Evaluation:
+        try:
+            return measure(*arguments)
+        except DivergedError as error:
+            raise world.agreed(error) from None
+
+    return measured
 
 
 def _write(
-    work: Work, evaluation: Evaluation, run: RunDirectory, about: dict[str, Any], paths: dict[str, Any]
+    path: Path,
+    method: str,
+    found: tuple[Groups, Groups],
+    evaluation: Evaluation,
+    about: dict[str, Any],
+    trajectories: dict[str, Any] | None = None,
 ) -> None:
-    groups, attributes = work.groups(run.log)
-    attributes |= {
+    groups, attributes = found
+    attributes = attributes | {
         "provenance": about,
         "observables": {
             "samples": evaluation.sums.samples,
-            "method": work.method,
+            "method": method,
             **evaluation.facts,
             **evaluation.sums.field_errors(),
         },
         "density": {"samples": evaluation.sums.samples},
     }
-    if paths:
-        attributes["trajectories"] = paths
-    write_results(run.results, evaluation.groups() | groups, attributes)
+    if trajectories:
+        attributes["trajectories"] = trajectories
+    write_results(path, evaluation.groups() | groups, attributes)

@@ -16,11 +16,14 @@ from dsmsim.parallel import StopRequest, World, blocks_of_rank
 from dsmsim.training.batch import Batch, block_count, slice_count, training_points
 from dsmsim.training.causal import causal_weights
 from dsmsim.training.engines import GradientFunction, gradient_function
+from dsmsim.training.evaluate import Solution
 from dsmsim.training.keeping import Keeper
 from dsmsim.training.optimizers import learning_rate
 from dsmsim.training.ranks import bonds_of, ranks_found
 from dsmsim.training.state import TrainState
 from dsmsim.training.step import Objective, StepReport
+
+Groups = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Hooks:
         save: called when a checkpoint is due.
         message: called with what the user should know.
         marched: called after every step of a march with (time reached, end, residual).
+        stage: called with what has been solved before the run goes on from it, and with its groups of the
+            results and their attributes.
         distilled: called after every epoch of a distillation with (epochs done, epochs in all, loss).
     """
 
@@ -42,6 +47,7 @@ class Hooks:
     message: Callable[[str], None] = lambda text: None
     marched: Callable[[float, float, float], None] = lambda time, end, residual: None
     distilled: Callable[[int, int, float], None] = lambda done, total, loss: None
+    stage: Callable[[Solution, Groups, Groups], None] = lambda solved, groups, attributes: None
 
 
 def train(config: Config, state: TrainState, world: World, stop: StopRequest, hooks: Hooks) -> None:

@@ -191,6 +191,7 @@ class Polishing:
     def __init__(self, config: Config, world: World) -> None:
         self.config, self.world = config, world
         self.march, self.training = Marching(config, world), Training(config, world)
+        self._learnt = False
 
     @property
     def cpu_seconds(self) -> float:
@@ -209,15 +210,19 @@ class Polishing:
         if "epochs" in checkpoint.attributes:
             marched = _marked(_of_march(checkpoint))
             rest = {name: value for name, value in checkpoint.arrays.items() if name not in marched}
+            self._learnt = True
             self.training.load(replace(checkpoint, epoch=checkpoint.attributes["epochs"], arrays=rest))
 
     def run(self, stop: StopRequest, hooks: Hooks) -> Solved:
         found, state = self.march.run(stop, hooks), self.training.state
-        if state.epoch == 0:
+        if not self._learnt:
+            hooks.stage(found, *march_groups(self.march.march))
             hooks.message("the network of [network] learns the fields that were found")
             began = time.monotonic()
             distill(self.config, state, _teacher(found.fields), self.world, hooks.distilled, stop)
             state.seconds = time.monotonic() - began
+            self._learnt = True
+            hooks.save()
         solved = self.training.run(stop, hooks)
         return replace(solved, facts={**found.facts, **solved.facts})
 
@@ -230,11 +235,12 @@ class Polishing:
         seconds = march.seconds + state.seconds
         about = checkpoint_attributes(self.config, self.changes, seconds, cpu_seconds, log_bytes)
         arrays = _marked(snapshot)
-        if state.epoch > 0:
+        if self._learnt:
             about["epochs"] = state.epoch
             about["seconds"] = state.seconds
             arrays |= state.arrays()
-        save_checkpoint(directory, march.number + state.epoch, arrays, about, self.config.output.keep)
+        number = march.number + self._learnt + state.epoch
+        save_checkpoint(directory, number, arrays, about, self.config.output.keep)
 
     def groups(self, log: Path) -> tuple[Groups, Groups]:
         arrays, about = self.march.groups(log)

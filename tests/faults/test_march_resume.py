@@ -139,7 +139,7 @@ def test_a_killed_march_goes_on_from_its_last_checkpoint(marched: Path, tmp_path
 
 PHASES: dict[str, tuple[Any, str, int, str]] = {
     "march": (March, "advance", 4, "of 0.2 (signal SIGUSR1); the state is saved"),
-    "last step of the march": (March, "advance", STEPS + 1, "stopped while [network] learnt the fields"),
+    "last step of the march": (March, "advance", STEPS + 1, "stopped during the evaluation"),
     "distillation": (distillation, "_batches", 1, "stopped while [network] learnt the fields"),
     "training": (TrainState, "advance", 2, f"stopped after epoch 2 of {EPOCHS} (signal SIGUSR1)"),
     "last epoch of training": (TrainState, "advance", EPOCHS, "stopped"),
@@ -170,8 +170,15 @@ def test_polish_that_was_killed(polished: Path, tmp_path: Path) -> None:
     whole = finished_run(tmp_path, {**POLISH, "output.checkpoint_every": "4 epochs"})
     assert_same(whole, polished)
     files = checkpoint_files(RunDirectory(whole).checkpoints)
-    assert [int(file.name[5:11]) for file in files] == [0, 4, STEPS, STEPS + 4, STEPS + EPOCHS]
-    for kept in (3, 4):
+    assert [int(file.name[5:11]) for file in files] == [
+        0,
+        4,
+        STEPS,
+        STEPS + 1,  # the network has learnt what was found
+        STEPS + 5,
+        STEPS + 1 + EPOCHS,
+    ]
+    for kept in (3, 4, 5):
         copy = tmp_path / f"copy-{kept}"
         shutil.copytree(whole, copy)
         RunDirectory(copy).results.unlink()
