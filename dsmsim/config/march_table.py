@@ -91,7 +91,7 @@ class MarchTable(Table):
         "0: none",
     )
     nu: NonNegative = Field(
-        default=1.0,
+        default=4.0,
         description="diffusion (no unit), >= 0, of the Langevin steps dX = nu u dt + sqrt(nu hbar / mass) dW "
         "at fixed fields, which relax the walkers to |psi|^2 after each time step; 0: flow alone",
     )

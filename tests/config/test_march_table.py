@@ -58,7 +58,7 @@ def test_nothing_marches_unless_it_is_asked_for() -> None:
         "cutoff": 1e-6,
         "diagonal_shift": 0.0,
         "snr": 0.0,
-        "nu": 1.0,
+        "nu": 4.0,
         "substeps": 1,
         "redraw": 0.5,
         "pair_functions": 8,
