@@ -80,7 +80,7 @@ def test_nothing_marches_unless_it_is_asked_for() -> None:
         ({"march.dt": 0.0}, "march.dt", 'must be "auto", or > 0', "a number > 0"),
         ({"march.tolerance": 1.0}, "march.tolerance", "must be < 1", "tolerance = 0.001"),
         ({"march.cutoff": -1e-6}, "march.cutoff", "must be >= 0", "cutoff = 1e-06"),
-        ({"march.nu": -1.0}, "march.nu", "must be >= 0", "nu = 1.0"),
+        ({"march.nu": -1.0}, "march.nu", "must be >= 0", "nu = 4.0"),
         ({"march.substeps": 0}, "march.substeps", "must be >= 1", "substeps = 1"),
         ({"march.redraw": 1.0}, "march.redraw", "must be < 1", "redraw = 0.5"),
         ({"march.metropolis": "yes"}, "march.metropolis", "must be true or false", "metropolis = true"),
