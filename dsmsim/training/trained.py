@@ -28,6 +28,7 @@ Groups = dict[str, dict[str, Any]]
 # what results say they were made by
 TRAINED = {"trajectories": "dsm", "gaussian": "gaussian_sampling"}
 MARCHED = "dsm, marched in time"
+MODEL_OF_MARCH = "model/march"
 POLISHED = "dsm, marched and trained"
 
 
@@ -65,11 +66,12 @@ def trained_fields(stored: StoredResults) -> tuple[Config, Fields]:
     Raises:
         StoreError: the file holds no fields, or others than its own input describes.
     """
-    config = stored_config(stored.attributes)
-    if config is None or not holds_fields(stored):
+    config, found = stored_config(stored.attributes), stored.results
+    networks = any(name.startswith("model/") and name != MODEL_OF_MARCH for name in found)
+    if config is None or not (networks or "march" in found):
         raise StoreError("the results hold no networks: a baseline wrote them, not `dsmsim run`")
-    if "training" not in stored.results:
-        return config, stored_fields(config, stored.results["march"], stored.results.get("model/march", {}))
+    if not networks:
+        return config, stored_fields(config, found["march"], found.get(MODEL_OF_MARCH, {}))
     fields = build_fields(config, build_system(config), build_initial(config))
     with torch.no_grad():
         for name, network in fields.networks().items():
