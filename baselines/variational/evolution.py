@@ -33,8 +33,8 @@ from dsmsim.tdvp import (
     RateState,
     Regularisation,
     State,
+    Stepper,
     StepSize,
-    take_step,
 )
 
 TABLEAUS = {"euler": EULER, "heun": HEUN, "rk4": RK4, "adaptive": DORMAND_PRINCE}
@@ -120,13 +120,13 @@ class _Run:
         self.walkers = start_walkers(initial, self.table.walkers, config.seed, world, over)
         self.length = float(np.sqrt(initial.variance.mean()))
         self.end = config.time.end
-        self.tableau = TABLEAUS[self.table.integrator]
-        self.adapts = self.table.integrator == "adaptive"
+        tableau = TABLEAUS[self.table.integrator]
         first = step_of(config, initial)
-        longest = LONGEST * self.end if self.adapts else first
-        self.steps = StepSize(self.table.tolerance, self.tableau.order - 1, longest, min(first, longest))
+        longest = LONGEST * self.end if self.table.integrator == "adaptive" else first
+        size = StepSize(self.table.tolerance, tableau.order - 1, longest, min(first, longest))
+        self.stepper = Stepper(tableau, size, SHORTEST * self.end)
         self.theta = ansatz.start()
-        self.evaluations = self.drawn_anew = self.number = 0
+        self.drawn_anew = self.number = 0
         self.nodes: list[tuple[float, ComplexArray, ComplexArray, ComplexArray]] = []
         self.records: list[Record] = []
 
@@ -152,7 +152,7 @@ class _Run:
             self.ansatz,
             History(times, theta, left, right),
             self.records,
-            self.evaluations,
+            self.stepper.evaluations,
             self.drawn_anew,
             self.walkers.acceptance,
             self.walkers.autocorrelation,
@@ -160,7 +160,7 @@ class _Run:
 
     def _rates(self, t: float) -> RateState:
         """The rates of the present state."""
-        self.evaluations += 1
+        self.stepper.evaluations += 1
         return self.motion(t, self._state)
 
     @property
@@ -171,22 +171,19 @@ class _Run:
         """One accepted step: its length, and the rates at its end."""
         equations = self.motion.equations
         assert equations is not None
-        while True:
-            left = stop - t
-            # equal steps up to the end of the interval, or what is left of it
-            h = min(self.steps.h, left) if self.adapts else left / math.ceil(left / self.steps.largest - 1e-6)
-            h = left if left < 1.01 * h else h
-            with np.errstate(all="ignore"):  # what is not finite is found below
-                step = take_step(self.tableau, self.motion, t, self._state, h, rates)
-            self.evaluations += len(self.tableau.b) - 1
-            if not step.error or self.steps.accepts(h, self._error(step.error, equations)):
-                break
-            if self.steps.h < SHORTEST * self.end:
-                raise DivergedError(
-                    f"t-VMC: at t = {t:.6g} a step of {self.steps.h:.2g} is still wrong by more than "
-                    f"{self.table.tolerance:g} (baselines.tvmc.tolerance): the equations have become stiff "
-                    "or noisy; raise baselines.tvmc.cutoff or baselines.tvmc.walkers"
-                )
+
+        def error(estimate: RateState) -> float:
+            return self._error(estimate, equations)
+
+        with np.errstate(all="ignore"):  # what is not finite is found below
+            taken = self.stepper.step(self.motion, t, stop, self._state, rates, error)
+        if taken is None:
+            raise DivergedError(
+                f"t-VMC: at t = {t:.6g} a step of {self.stepper.size.h:.2g} is still wrong by more than "
+                f"{self.table.tolerance:g} (baselines.tvmc.tolerance): the equations have become stiff "
+                "or noisy; raise baselines.tvmc.cutoff or baselines.tvmc.walkers"
+            )
+        h, step = taken
         self.theta, self.walkers.x, self.walkers.log_rho = step.state
         self.number += 1
         after = self._rearranged(t + h, step.last)
