@@ -25,13 +25,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from dsmsim.config import Config
 from dsmsim.march.flat_parameters import FlatParameters, Parameters, begin_with
 from dsmsim.march.model import Equations, Local, Theta
 from dsmsim.networks import PotentialFields, build_fields
-from dsmsim.networks.potential import CHANNELS, Potential
+from dsmsim.networks.potential import CHANNELS, DenseWeights
 from dsmsim.networks.potential_fields import CACHED_BYTES, initial_velocities
 from dsmsim.system import InitialState, System
 
@@ -71,7 +71,7 @@ class PotentialModel:
         self._potential = fields.potential
         own = dict(self._potential.named_parameters())
         self._dense = own.keys() == self._potential.weights().keys()
-        self._weights_of = _DenseWeights(self._potential)
+        self._dense_weights = DenseWeights(self._potential)
         begin_with(own, start)
         self.parameters = FlatParameters(own)
         self.parameters = FlatParameters(own, self._matters())
@@ -143,7 +143,10 @@ class PotentialModel:
         return self.parameters.named(theta)
 
     def _weights(self, parameters: Parameters) -> Parameters:
-        return parameters if self._dense else self._weights_of.at(parameters)
+        return parameters if self._dense else self._weights_of(parameters)
+
+    def _weights_of(self, parameters: Parameters) -> Parameters:
+        return self._dense_weights.of({f"potential.{name}": p for name, p in parameters.items()})
 
     def _chunks(self, x: Tensor, streams: int) -> Iterator[Tensor]:
         """So many points at a time that a layer's jets with so many streams stay in the cache."""
@@ -208,7 +211,7 @@ class PotentialModel:
         if self._dense:
             weights, pull = parameters, None
         else:
-            weights, vector_product = vjp(self._weights_of.at, parameters)
+            weights, vector_product = vjp(self._weights_of, parameters)
             pull = torch.func.vmap(lambda gradient: vector_product(gradient)[0])
         rows = x.new_empty(len(x), CHANNELS, len(self.parameters))
         if len(x) == 0:  # a rank without walkers
@@ -237,19 +240,3 @@ class PotentialModel:
         y = torch.randn(PROBES, self.system.coordinates, generator=torch.Generator().manual_seed(0)).double()
         x = self.fields.frame.center + self.fields.length * y
         return self._rows(self.parameters.reference, x).abs().amax((0, 1)) > 0.0
-
-
-class _DenseWeights(nn.Module):
-    """The dense weights of a potential network as a function of its parameters."""
-
-    def __init__(self, potential: Potential) -> None:
-        super().__init__()
-        self.potential = potential
-
-    def forward(self) -> Parameters:
-        return self.potential.weights()
-
-    def at(self, parameters: Parameters) -> Parameters:
-        own = {f"potential.{name}": parameter for name, parameter in parameters.items()}
-        found: Parameters = torch.func.functional_call(self, own, ())
-        return found

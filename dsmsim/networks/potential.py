@@ -91,6 +91,22 @@ class Potential(nn.Module, ABC):
         return torch.stack(features, -1)
 
 
+class DenseWeights(nn.Module):
+    """The dense weights of a potential network as a function of its parameters."""
+
+    def __init__(self, potential: Potential) -> None:
+        super().__init__()
+        self.potential = potential
+
+    def forward(self) -> dict[str, Tensor]:
+        return self.potential.weights()
+
+    def of(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights at parameters by their names in the fields: potential.NAME."""
+        found: dict[str, Tensor] = torch.func.functional_call(self, dict(parameters), ())
+        return found
+
+
 def clock_feature(clock: Tensor, rows: int, directions: int, derivatives: bool) -> Tensor:
     """The time as a feature of every row: (P, directions + 3 or 1, rows)."""
     if derivatives:

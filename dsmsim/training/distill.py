@@ -34,6 +34,7 @@ from torch import Tensor
 from dsmsim.config import Config, TrainTable
 from dsmsim.errors import DivergedError, StoppedEarly
 from dsmsim.networks import Fields, PotentialFields
+from dsmsim.networks.potential import DenseWeights
 from dsmsim.parallel import StopRequest, World, blocks_of_rank, random_stream
 from dsmsim.residuals import LossFunction, PointLoss
 from dsmsim.residuals.madelung import centred
@@ -46,7 +47,6 @@ from dsmsim.training.gauss_newton import GaussNewton
 from dsmsim.training.optimizers import SCHEDULES, Optimizer
 from dsmsim.training.rows import (
     JACOBIAN_CHUNK,
-    DenseWeights,
     NelsonRows,
     Parameters,
     Rows,
@@ -272,7 +272,7 @@ class ValueRows:
 
     def __init__(self, fields: PotentialFields, coordinates: int) -> None:
         self.fields, self.coordinates = fields, coordinates
-        self._weights = DenseWeights(fields)
+        self._weights = DenseWeights(fields.potential)
 
     def values(self, parameters: Parameters, x: Tensor, t: Tensor) -> Tensor:
         """(P, 2, 1) at x (P, n + 2) as from `teacher_points`."""

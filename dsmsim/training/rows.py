@@ -14,9 +14,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dsmsim.networks import FieldPair, Fields, PotentialFields
+from dsmsim.networks.potential import DenseWeights
 from dsmsim.residuals import Derivatives
 from dsmsim.residuals.loss import initial_deviations
 from dsmsim.residuals.madelung import madelung_residuals
@@ -109,7 +110,7 @@ class MadelungRows:
 
     def __init__(self, fields: PotentialFields, system: System) -> None:
         self.fields, self.system = fields, system
-        self._weights = DenseWeights(fields)
+        self._weights = DenseWeights(fields.potential)
 
     def values(self, parameters: Parameters, x: Tensor, t: Tensor) -> Tensor:
         """(P, 2, 1)."""
@@ -129,22 +130,6 @@ class MadelungRows:
             return flattened(in_parameters, parameters).unsqueeze(2)
 
         return by_chunks(rows, x, t, size=self.fields.points_at_once(2 * JACOBIAN_CHUNK))
-
-
-class DenseWeights(nn.Module):
-    """The dense weights of a potential network as a function of its parameters."""
-
-    def __init__(self, fields: PotentialFields) -> None:
-        super().__init__()
-        self.fields = fields
-
-    def forward(self) -> dict[str, Tensor]:
-        return self.fields.potential.weights()
-
-    def of(self, parameters: Parameters) -> dict[str, Tensor]:
-        own = {f"fields.{name}": parameter for name, parameter in parameters.items()}
-        found: dict[str, Tensor] = torch.func.functional_call(self, own, ())
-        return found
 
 
 class InitialRows:
