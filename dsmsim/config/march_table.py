@@ -30,6 +30,9 @@ def _temperature(value: object) -> float | str:
 Temperature = Annotated[float | Literal["auto"], PlainValidator(_temperature)]
 
 
+FEW_COORDINATES, MANY_WALKERS = 6, 4096  # beyond so many coordinates, so many walkers where none are given
+
+
 class MarchTable(Table):
     """[march]: ansatz, walkers, integrator and solver of the march in time."""
 
@@ -43,7 +46,8 @@ class MarchTable(Table):
         default=2048,
         ge=64,
         le=2**30,
-        description="configurations, over all ranks; a multiple of block, at least two blocks",
+        description="configurations, over all ranks; a multiple of block, at least two blocks; absent: 2048 "
+        "for up to six coordinates, 4096 for more",
     )
     block: int = Field(
         default=256, ge=2, description="walkers per random-number block, whatever the number of ranks"

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from dsmsim.config.baseline_tables import BaselinesTable
 from dsmsim.config.checks import cross_problems
 from dsmsim.config.fields import Table
-from dsmsim.config.march_table import MarchTable
+from dsmsim.config.march_table import FEW_COORDINATES, MANY_WALKERS, MarchTable
 from dsmsim.config.run_tables import (
     DEFAULT_KIND,
     POTENTIAL_KINDS,
@@ -61,6 +61,23 @@ class Config(Table):
         if kind in POTENTIAL_KINDS or not isinstance(train, dict) or "optimizer" in train:
             return data
         return {**data, "train": {**train, "optimizer": "soap"}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suit_the_walkers(cls, data: Any) -> Any:
+        """A march with many coordinates gets more walkers, where the input does not say how many."""
+        parts = (
+            [data.get(name, {}) for name in ("system", "train", "march")] if isinstance(data, dict) else []
+        )
+        if not parts or not all(isinstance(part, dict) for part in parts):
+            return data
+        system, train, march = parts
+        numbers = system.get("particles"), system.get("dimensions", 1)
+        if train.get("mode") != "march" or "walkers" in march or not all(type(k) is int for k in numbers):
+            return data
+        if numbers[0] * numbers[1] <= FEW_COORDINATES:
+            return data
+        return {**data, "march": {**march, "walkers": MANY_WALKERS}}
 
     @model_validator(mode="after")
     def _cross_check(self) -> Self:

@@ -84,9 +84,6 @@ def mix(coefficients: Tensor, table: Tensor) -> Tensor:
 
 def project(table: Tensor, weights: Tensor) -> Tensor:
     """sum over members of phi_k w: complex (W, K) of a real table (K, W, p) and complex w (W, p)."""
-    if table.shape[-1] == 1:
-        product = table[..., 0] * torch.view_as_real(weights[:, 0]).t().unsqueeze(1)
-    else:
-        parts = torch.view_as_real(weights).permute(2, 0, 1).unsqueeze(1)  # (2, 1, W, p)
-        product = (table * parts).sum(-1)
+    parts = torch.view_as_real(weights).permute(2, 0, 1).unsqueeze(1)  # (2, 1, W, p)
+    product = (table * parts).sum(-1)
     return torch.complex(product[0], product[1]).t()

@@ -30,7 +30,6 @@ from dsmsim.march.model import Equations, Local, Theta
 from dsmsim.march.one_body import OneBodyFactor, QuadraticFactor
 from dsmsim.march.pair_basis import PairBasis
 from dsmsim.march.pairs import PairFactor, PairList, Pairs
-from dsmsim.networks.potential_fields import initial_velocities
 from dsmsim.system import GaussianState, InitialState, System
 
 GROWTH = 3.0  # of log psi out to the farthest walker, by the quadratic form, that is given up
@@ -197,12 +196,8 @@ class ClusterModel:
     def _start(self, x: Tensor, wanted: Wanted) -> LogWave:
         """log psi_0."""
         initial, shape = self.initial, (len(x), self.system.particles, self.system.dimensions)
-        if wanted.laplacian:
-            u, v, div_u, div_v = initial_velocities(initial, x)
-            curved = torch.complex(div_u, div_v) / self.quantum
-        else:
-            u, v, curved = initial.u(x), initial.v(x), None
-        gradient = (torch.complex(u, v) / self.quantum).reshape(shape)
+        curved = torch.complex(*initial.divergences(x)) / self.quantum if wanted.laplacian else None
+        gradient = (torch.complex(initial.u(x), initial.v(x)) / self.quantum).reshape(shape)
         phase = initial.phase(x) if wanted.phase else None
         return LogWave(initial.log_density(x), phase, gradient, curved)
 

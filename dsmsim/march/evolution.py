@@ -126,7 +126,7 @@ class March:
         self._rates: RateState | None = None
         self._until = math.inf
         self._corrected = table.metropolis is not False
-        self._step_error = math.nan
+        self._step_error, self._energy = math.nan, math.nan
 
     @property
     def done(self) -> bool:
@@ -220,6 +220,7 @@ class March:
         self._until = min(later, default=math.inf)
         self.stepper.evaluations += 1
         self._rates = self._motion(t, self._state)
+        self._energy = self._mean_energy(t)
 
     def _motion(self, t: float, state: State) -> RateState:
         """theta' (P,), x' (W, n) and (log rho)' (W,)."""
@@ -312,7 +313,7 @@ class March:
             "time": self.time,
             "dt": length,
             "step_error": self._step_error,
-            "energy": self._energy(found.local),
+            "energy": self._energy,
             "energy_deviation": deviation,
             "residual": solution.residual,
             "effective_fraction": found.least_squares.effective,
@@ -333,11 +334,12 @@ class March:
             far[0] = (x - torch.as_tensor(self.initial.mean, device=x.device)).abs().max()
         return float(self.world.max_(far))
 
-    def _energy(self, local: Local) -> float:
-        """Mean of m (u^2 + v^2)/2 + V over the walkers of all ranks."""
-        x = self.ensemble.x
+    def _mean_energy(self, t: float) -> float:
+        """Mean of m (u^2 + v^2)/2 + V over the walkers of all ranks, with the fields just found."""
+        assert self._found is not None
+        x, local = self.ensemble.x, self._found.local
         w = self._weights(self.ensemble.log_weights(local.log_density, self.ensemble.log_rho))
-        t = min(self.time, float(np.nextafter(self._until, 0.0)))
+        t = min(t, float(np.nextafter(self._until, 0.0)))
         potential = self.system.potential(x, x.new_full((len(x), 1), t))
         energy = 0.5 * self.system.mass * (local.u.square() + local.v.square()).sum(1) + potential
         sums = self.world.sum_(torch.stack([w @ energy, w.sum()]))
@@ -362,7 +364,7 @@ class March:
                 f"march: at t = {t:.6g} only {found.least_squares.effective:.1%} of the walkers carry the "
                 f"weight: they no longer represent |psi|^2; {fix}"
             )
-        first, energy = self.records[0], self._energy(found.local)
+        first, energy = self.records[0], self._energy
         scale = abs(first["energy"]) + (first["energy_deviation"] if self.model.centred else 0.0)
         if self.system.is_static and not abs(energy - first["energy"]) <= RUNAWAY * scale:
             raise DivergedError(

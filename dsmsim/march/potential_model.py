@@ -32,7 +32,7 @@ from dsmsim.march.flat_parameters import FlatParameters, Parameters, begin_with
 from dsmsim.march.model import Equations, Local, Theta
 from dsmsim.networks import PotentialFields, build_fields
 from dsmsim.networks.potential import CHANNELS, DenseWeights
-from dsmsim.networks.potential_fields import CACHED_BYTES, initial_velocities
+from dsmsim.networks.potential_fields import CACHED_BYTES
 from dsmsim.system import InitialState, System
 
 PROBES = 16  # points at which a parameter that matters must have an effect
@@ -171,14 +171,14 @@ class PotentialModel:
         for part in self._chunks(x, streams=x.shape[1] + 3):
             point = self._natural(part)
             jet, start = self._potential.jet(*point, weights), self._potential.jet(*point, self._reference)
-            u, v, div_u, div_v = initial_velocities(self.initial, part)
+            velocities = torch.stack([self.initial.u(part), self.initial.v(part)], -1)
+            divergences = torch.stack(self.initial.divergences(part), -1)
             by = fields.amplitude, fields.amplitude / fields.length, fields.amplitude / fields.length**2
             parts.append(
                 _Wave(
                     self._initial_value(part) + by[0] * (jet.value - start.value),
-                    torch.stack([u, v], -1) / fields.quantum + by[1] * (jet.gradient - start.gradient),
-                    torch.stack([div_u, div_v], -1) / fields.quantum
-                    + by[2] * (jet.laplacian - start.laplacian),
+                    velocities / fields.quantum + by[1] * (jet.gradient - start.gradient),
+                    divergences / fields.quantum + by[2] * (jet.laplacian - start.laplacian),
                 )
             )
         return _Wave(*map(torch.cat, zip(*parts, strict=True)))

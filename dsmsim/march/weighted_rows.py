@@ -248,7 +248,7 @@ class WeightedRows:
 
 def added(world: World, *values: Tensor) -> list[Tensor]:
     """The sums of all these over the ranks, in one go."""
-    return _together(world.sum_, values)
+    return _together(world.sum_, values) if world.size > 1 else list(values)
 
 
 def squares(values: Tensor) -> Tensor:
@@ -259,7 +259,7 @@ def squares(values: Tensor) -> Tensor:
 
 def of_first(world: World, *values: Tensor) -> list[Tensor]:
     """What the first rank has of all these, in one go; shapes and types must agree."""
-    return _together(world.broadcast_, values)
+    return _together(world.broadcast_, values) if world.size > 1 else list(values)
 
 
 def _together(collective: Callable[[Tensor], Tensor], values: Sequence[Tensor]) -> list[Tensor]:

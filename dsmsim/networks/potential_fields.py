@@ -113,7 +113,8 @@ class PotentialFields(Fields):
         y, clock = self._natural(x, t)
         jet = self.potential.jet(y, clock, weights)
         gate, length = self.frame.gate(t), self.length
-        u, v, div_u, div_v = initial_velocities(self.initial, x)
+        u, v = self.initial.u(x), self.initial.v(x)
+        div_u, div_v = self.initial.divergences(x)
         per_quantum = 1.0 / self.quantum
         scaled = self.amplitude * gate
         gradient = torch.stack([u, v], -1) * per_quantum + (scaled / length).unsqueeze(-1) * jet.gradient
@@ -121,22 +122,3 @@ class PotentialFields(Fields):
         # lab frame: gate and clock are both t/T
         dt = self.amplitude / self.frame.end * (jet.value + gate * jet.dt)
         return LogWaveFunction(gradient, dt, laplacian)
-
-
-def initial_velocities(initial: InitialState, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """u0, v0 (B, n) and their divergences (B,) at x (B, n).
-
-    In a product state component k depends on x_k alone.
-    """
-    with torch.enable_grad():
-        x = x.detach().requires_grad_(True)
-        fields = initial.u(x), initial.v(x)
-        divergences = [
-            torch.autograd.grad(field.sum(), x, allow_unused=True)[0] if field.requires_grad else None
-            for field in fields
-        ]
-    u, v = (field.detach() for field in fields)
-    div_u, div_v = (
-        x.new_zeros(len(x)) if divergence is None else divergence.sum(-1) for divergence in divergences
-    )
-    return u, v, div_u, div_v

@@ -70,6 +70,18 @@ class InitialState(ABC):
     def v(self, x: Tensor) -> Tensor:
         """Current velocity at x (B, n): (B, n)."""
 
+    def divergences(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of u and v at x (B, n): each (B,). In a product state component k depends on x_k alone."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            fields = self.u(x), self.v(x)
+            slopes = [
+                torch.autograd.grad(field.sum(), x, allow_unused=True)[0] if field.requires_grad else None
+                for field in fields
+            ]
+        of_u, of_v = (x.new_zeros(len(x)) if slope is None else slope.sum(-1) for slope in slopes)
+        return of_u, of_v
+
     @abstractmethod
     def log_density(self, x: Tensor) -> Tensor:
         """log rho_0 at x (B, n), normalised: (B,)."""
@@ -136,6 +148,10 @@ class GaussianState(InitialState):
 
     def v(self, x: Tensor) -> Tensor:
         return self.velocity_unit * expand(axis_constant(self._wavenumber, x), x)
+
+    def divergences(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        slopes = 1.0 / axis_constant(self._variance, x) * (-0.5 * self.velocity_unit)
+        return expand(slopes, x).sum(-1), x.new_zeros(len(x))
 
     def log_density(self, x: Tensor) -> Tensor:
         return self._log_norm - 0.5 * (self._from_mean(x) ** 2 / axis_constant(self._variance, x)).sum(-1)

@@ -50,26 +50,27 @@ def march_to_the_end(config: Config, march: March, world: World, stop: StopReque
     """
     keeper = Keeper(config, world, stop, hooks.save, march.number)
     earlier = march.seconds
+
+    def advance() -> None:
+        entry = march.advance()
+        march.seconds = earlier + keeper.elapsed
+        logged = {name: value for name, value in entry.items() if name not in ARRAYS}
+        hooks.record(logged | {"seconds": march.seconds})
+        hooks.marched(march.time, march.end, entry["residual"])
+
     if not march.records:
-        _record(march, hooks)
+        advance()
     while not march.done:
         try:
-            _record(march, hooks)
+            advance()
         except DivergedError:
             hooks.save()
             raise
-        march.seconds = earlier + keeper.elapsed
         keeper.after_step(
             march.number,
             finished=march.done,
             where=lambda: f"at t = {march.time:.4g} of {config.time.end:g}",
         )
-
-
-def _record(march: March, hooks: Hooks) -> None:
-    entry = march.advance()
-    hooks.record({name: value for name, value in entry.items() if name not in ARRAYS})
-    hooks.marched(march.time, march.end, entry["residual"])
 
 
 def marched_fields(config: Config, march: March) -> MarchedFields:

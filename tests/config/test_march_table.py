@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tomllib
 from typing import Any
 
 import pytest
@@ -175,6 +176,18 @@ def test_mistakes(changes: dict[str, Any], key: str, rule: str, fix: str) -> Non
 def test_a_marching_input_reads_back_the_same(changes: dict[str, Any]) -> None:
     config = parse_config(with_keys(changes), environment=False)
     assert parse_config(config.to_dict(), environment=False) == config
+
+
+def test_many_coordinates_get_more_walkers_unless_a_number_is_given() -> None:
+    assert build(system__particles=6).march.walkers == 2048
+    assert build(system__particles=7).march.walkers == 4096
+    assert build(system__particles=7, march__walkers=1024).march.walkers == 1024
+    six = build(system__particles=3, system__dimensions=2)
+    assert six.march.walkers == 2048
+    assert build(system__particles=4, system__dimensions=2).march.walkers == 4096
+    config = build(system__particles=7)
+    assert parse_config(tomllib.loads(config.to_toml())) == config
+    assert "4096" not in str(parse_config(changed(two_bosons(), "system.particles", 7)).to_dict()["march"])
 
 
 def test_without_marching_the_table_is_not_judged_but_named() -> None:

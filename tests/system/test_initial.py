@@ -54,6 +54,16 @@ def test_velocities_are_the_gradients_of_log_density_and_phase(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", STATES)
+def test_divergences_are_those_of_the_velocities(name: str) -> None:
+    initial = state(name)
+    x = torch.from_numpy(initial.sample(np.random.default_rng(2), 20))
+    for field, found in zip((initial.u, initial.v), initial.divergences(x), strict=True):
+        jacobian = torch.func.vmap(torch.func.jacrev(lambda y, field=field: field(y[None])[0]))(x)
+        trace = jacobian.diagonal(dim1=1, dim2=2).sum(1)
+        torch.testing.assert_close(found, trace, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", STATES)
 def test_shapes_and_precision(name: str) -> None:
     initial = state(name, particles=3, dimensions=1)
     x = torch.full((5, 3), 0.1)

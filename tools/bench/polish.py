@@ -2,7 +2,6 @@
 
     OMP_NUM_THREADS=1 python tools/bench/polish.py inputs/three_bosons.toml [--seeds 3] [--teacher march]
                       [--epochs 8 16] [--alone 20 40 120] [--samples 20480] [--set network.width=24 ...]
-    OMP_NUM_THREADS=1 python tools/bench/polish.py inputs/march_five_bosons.toml --march-only --samples 40960
 
 For each seed: the march of the input; its fields, distilled into [network]; the same, trained globally for
 `--epochs` epochs more; and [network] trained globally from the start for each of `--alone`, all with the
@@ -13,7 +12,7 @@ schedule stretched over their own epochs. A line for each shows
     density   mean and largest L1 distance over time, and its sampling floor
     loss      of the last epoch
 
-and a table of medians over the seeds ends the output. `--march-only` makes the table of docs/marching.md.
+and a table of medians over the seeds ends the output.
 `--teacher tvmc` takes the t-VMC of `baselines` in place of the march.
 """
 
@@ -142,8 +141,6 @@ def one_seed(args: argparse.Namespace, data: dict[str, Any], seed: int, table: T
     if isinstance(teacher, Fields):
         found = Solved(build_system(base), teacher.initial, teacher, {})
         table.add("march", seed, base, found, marched, np.nan)
-    if args.march_only:
-        return
     begin = time.process_time()
     state = new_state(base, World())
     loss = distill(base, state, teacher, World()).loss
@@ -177,7 +174,6 @@ def main() -> None:
     parser.add_argument("--teacher", choices=("march", "tvmc"), default="march")
     parser.add_argument("--epochs", type=int, nargs="*", default=[8, 16], help="epochs of polish")
     parser.add_argument("--alone", type=int, nargs="*", default=[], help="epochs of global training alone")
-    parser.add_argument("--march-only", action="store_true", help="nothing is learnt from the march")
     parser.add_argument("--schedule", default="trapezoid", help="of the polish")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key")
     parser.add_argument("--samples", type=int, default=20480)

@@ -1,10 +1,13 @@
-"""How good and how dear a sampled baseline is, over several seeds.
+"""How good and how dear sampled solutions are, over several seeds.
 
     OMP_NUM_THREADS=1 python tools/bench/rivals.py tvmc inputs/two_bosons.toml inputs/five_bosons.toml
                       [--seeds 5] [--set baselines.tvmc.walkers=4096 ...] [--keep DIR]
+    OMP_NUM_THREADS=1 python tools/bench/rivals.py march,tvmc inputs/march_five_bosons.toml
+                      [--set march.walkers=1024 --set march.dt=0.03125 --set evaluation.samples=163840]
 
-Solves each input with each seed by the baseline (`tvmc` or `pinn`), compares with an exact solution, and
-prints for each seed and as the median over the seeds:
+Solves each input with each seed by each method (`march`: `dsmsim run` with train.mode = "march"; the
+baselines `tvmc` and `pinn`), which take turns, compares with an exact solution, and prints for each seed and
+as the median over the seeds:
 
     CPU seconds of the solution itself, and with the sampling and measuring of its observables
     largest and mean relative error of Var x_1 over the saved times, and that at the end
@@ -13,7 +16,8 @@ prints for each seed and as the median over the seeds:
     how many of the checks without a reference failed
 
 Seeds run one after the other in one process, after a very short solution that compiles what has to be. The
-exact solution is that of `dsmsim baseline exact`.
+exact solution is that of `dsmsim baseline exact`. Of several methods the ratio of the first one's seconds to
+those of each other, run beside it with the same seed, ends the output: median and range.
 """
 
 from __future__ import annotations
@@ -36,12 +40,13 @@ from dsmsim.config import Config, parse_config
 from dsmsim.errors import DivergedError
 from dsmsim.store import read_results
 
+MODULES = {"march": "dsmsim.training.dsm", "tvmc": "baselines.tvmc", "pinn": "baselines.pinn"}
 COLUMNS = "   solve   total | Var max    mean     end | L1 max    mean   floor | energy | failed"
 
 
 def row(config: Config, method: str, directory: Path, exact: dict[str, Any]) -> list[float]:
     """The numbers of one seed, in the order of `COLUMNS`."""
-    import_module(f"baselines.{method}").solve(config, directory)
+    import_module(MODULES[method]).solve(config, directory)
     stored = read_results(directory / "results.h5")
     errors = compare(stored.results, exact)
     observables = stored.results["observables"]
@@ -65,9 +70,9 @@ def warm_up(data: dict[str, Any], method: str, directory: Path) -> None:
     """Compile, or fetch from disk, what the solution needs, by one over a very short time."""
     small = {"time": {**data["time"], "end": 1e-3 * data["time"]["end"], "save": 2}}
     trials = data.get("evaluation", {}).get("trials", 10)
-    settings = [f"evaluation.samples={20 * trials}", "baselines.pinn.epochs=2"]
+    settings = [f"evaluation.samples={20 * trials}", "baselines.pinn.epochs=2", 'march.dt="auto"']
     config = parse_config(changed({**copy.deepcopy(data), **small}, settings))
-    import_module(f"baselines.{method}").solve(config, directory)
+    import_module(MODULES[method]).solve(config, directory)
 
 
 def line(values: list[float]) -> str:
@@ -80,34 +85,57 @@ def line(values: list[float]) -> str:
     )
 
 
+def take_turns(data: dict[str, Any], methods: list[str], seeds: int, place: Path) -> None:
+    """One problem: every seed by every method in turn, and the table."""
+    exact = dict(exact_evolve(parse_config(data)).groups)
+    print(f"errors of Var and energy in per cent\nseed method {COLUMNS}")
+    for method in methods:
+        warm_up(data, method, place / f"warm-up-{method}")
+    rows: dict[str, dict[int, list[float]]] = {method: {} for method in methods}
+    for seed in range(1, seeds + 1):
+        for method in methods:
+            config = parse_config({**data, "seed": seed})
+            try:
+                rows[method][seed] = row(config, method, place / f"{method}-{seed}", exact)
+                print(f"{seed:4d} {method:6} {line(rows[method][seed])}", flush=True)
+            except DivergedError as error:
+                print(f"{seed:4d} {method:6} {error}", flush=True)
+    for method, found in rows.items():
+        if found:
+            print(f" med {method:6} {line(np.median(list(found.values()), axis=0).tolist())}", flush=True)
+    first, *others = methods
+    for other in others:
+        both = rows[first].keys() & rows[other].keys()
+        ratios = [rows[first][seed][0] / rows[other][seed][0] for seed in both]
+        if ratios:
+            print(
+                f"seconds of {first} / {other}: {np.median(ratios):.2f} "
+                f"({min(ratios):.2f} to {max(ratios):.2f})"
+            )
+
+
 def main() -> None:
     """Read the arguments, solve, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("method", choices=["tvmc", "pinn"])
+    parser.add_argument("methods", help=f"one or several of {', '.join(MODULES)}, separated by commas")
     parser.add_argument("inputs", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--keep", type=Path, help="directory for the results")
+    parser.add_argument("--keep", type=Path, help="directory for the results, which must be empty")
     arguments = parser.parse_args()
+    methods = arguments.methods.split(",")
+    unknown = [method for method in methods if method not in MODULES]
+    if unknown:
+        parser.error(f"no method {unknown[0]}: there are {', '.join(MODULES)}")
+    settings = [*arguments.set, *(['train.mode="march"'] if "march" in methods else [])]
     with contextlib.ExitStack() as stack:
         place = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for file in arguments.inputs:
-            data = changed(tomllib.loads(file.read_text(encoding="utf-8")), arguments.set)
-            exact = dict(exact_evolve(parse_config(data)).groups)
-            print(f"\n{file.stem}, {arguments.method}: errors of Var and energy in per cent\nseed {COLUMNS}")
-            rows = []
-            warm_up(data, arguments.method, place / "warm-up")
-            for seed in range(1, arguments.seeds + 1):
-                config = parse_config({**data, "seed": seed})
-                try:
-                    rows.append(row(config, arguments.method, place / f"{file.stem}-{seed}", exact))
-                    print(f"{seed:4d} {line(rows[-1])}", flush=True)
-                except DivergedError as error:
-                    print(f"{seed:4d} {error}", flush=True)
-            if rows:
-                print(f" med {line(np.median(np.array(rows), axis=0).tolist())}", flush=True)
+            print(f"\n{file.stem}: ", end="")
+            data = changed(tomllib.loads(file.read_text(encoding="utf-8")), settings)
+            take_turns(data, methods, arguments.seeds, place / file.stem)
 
 
 if __name__ == "__main__":
