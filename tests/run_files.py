@@ -42,7 +42,8 @@ def interrupted_copy(finished: Path, copy: Path, epoch: int) -> Path:
     """What a run killed after the checkpoint of `epoch` would have left, with a log that is ahead of it."""
     shutil.copytree(finished, copy)
     run = RunDirectory(copy)
-    run.results.unlink()
+    for file in (run.results, run.results.with_suffix(".xdmf")):
+        file.unlink()
     for file in checkpoint_files(run.checkpoints):
         if file.name > f"ckpt-{epoch:06d}.h5":
             file.unlink()

@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
         "log_every": 1,
     },
     "evaluation": {"samples": 240, "trials": 6, "bins": 16},
-    "output": {"checkpoint_every": "2 epochs", "keep": 10, "figures": False},
+    "output": {"checkpoint_every": "2 epochs", "keep": 10, "figures": False, "report": False},
     "run": {"device": "cpu", "timeout": "60 s"},
 }
 

@@ -9,12 +9,12 @@ from dsmsim.config.load import load_config, parse_config
 from dsmsim.config.march_table import MarchTable
 from dsmsim.config.memory import shown_size
 from dsmsim.config.model import Config
+from dsmsim.config.output_table import OutputTable
 from dsmsim.config.plan import MarchPlan, Plan, make_plan
 from dsmsim.config.run_tables import (
     CompareTable,
     EvaluationTable,
     NetworkTable,
-    OutputTable,
     RunTable,
     SamplerTable,
     TimeTable,

@@ -6,7 +6,8 @@ state       [network], train.mode, train.optimizer,        refused: the checkpoi
             march.walkers, march.block
 training    the rest of [train], [march], [sampler],       allowed and told: the run does not end where it
             time.steps, seed                               would have ended
-results     [evaluation], time.save, output.trajectories   allowed: the results are made anew
+results     [evaluation], time.save, observables and the   allowed: the results are made anew
+            like in [output], output.trajectories
 other       everything else                                allowed
 """
 
@@ -45,6 +46,10 @@ _WEIGHTS: tuple[tuple[str, Weight], ...] = (
     ("evaluation", "results"),
     ("time.save", "results"),
     ("output.trajectories", "results"),
+    ("output.observables", "results"),
+    ("output.expressions", "results"),
+    ("output.correlation_times", "results"),
+    ("output.precision", "results"),
 )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dsmsim.config.fields import TERM_NAME, per_axis
 from dsmsim.config.march_checks import march_problems
+from dsmsim.config.output_table import output_problems
 from dsmsim.config.problems import Problem, dotted, problem_at, shown
 from dsmsim.config.run_tables import DEFAULT_GAUSSIAN_WIDTH, MOST_SOBOL, POTENTIAL_KINDS
 from dsmsim.config.system import GaussianState, ProductState, TrapGroundState
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def cross_problems(config: Config) -> list[Problem]:
     """Everything that is wrong between the keys of an input whose single values are right."""
     physics, networks = (_terms, _initial, _times), (_network, _potential, tensor_problems)
-    rules = (*physics, *networks, _training, march_problems, _engine, _evaluation, _tvmc)
+    rules = (*physics, *networks, _training, march_problems, _engine, _evaluation, output_problems, _tvmc)
     return [problem for rule in rules for problem in rule(config)]
 
 
@@ -237,7 +238,7 @@ def _tvmc(config: Config) -> Iterator[Problem]:
 
 
 def _evaluation(config: Config) -> Iterator[Problem]:
-    evaluation, stored = config.evaluation, config.output.trajectories
+    evaluation = config.evaluation
     if evaluation.samples % evaluation.trials:
         yield problem_at(
             config,
@@ -261,11 +262,4 @@ def _evaluation(config: Config) -> Iterator[Problem]:
             f"Sobol sequences have at most {MOST_SOBOL} coordinates, but system.particles times "
             f"system.dimensions is {config.system.coordinates}",
             'write draws = "antithetic" or draws = "independent"',
-        )
-    if stored > evaluation.samples:
-        yield problem_at(
-            config,
-            "output.trajectories",
-            f"must be at most evaluation.samples = {evaluation.samples}",
-            f"write trajectories = {evaluation.samples} or less",
         )

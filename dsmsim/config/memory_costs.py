@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dsmsim.config.optimizer_costs import OptimizerCosts
+from dsmsim.config.output_costs import observable_numbers
 
 if TYPE_CHECKING:
     from dsmsim.config.march_costs import MarchPlan
@@ -133,13 +134,16 @@ def _evaluation(config: Config, optimizer: OptimizerCosts, share: Share) -> int:
     forces = 8 * (280 + 13 * n + 9 * pairs)
     probes = 8 * 20 * min(samples * pairs, PAIRS_AT_ONCE)
     drift = 400 + engine.size * engine.network.drift_values()
-    return SMALL_BLOCKS + samples * (forces + drift) + probes
+    # sums of all turns and of one, and twice those of one in a row, to be added over ranks
+    sums = 4 * 8 * observable_numbers(config).summed
+    return SMALL_BLOCKS + samples * (forces + drift) + probes + sums
 
 
 def _results(config: Config) -> int:
-    """Observables and densities, in double precision with standard errors."""
+    """Observables and densities with standard errors."""
     system, evaluation = config.system, config.evaluation
     times = config.time.save if isinstance(config.time.save, int) else len(config.time.save)
     moments = system.coordinates * (4 + 2 * system.particles + 2 * evaluation.trials)
     density = 2 * system.dimensions * evaluation.bins
-    return 8 * times * (moments + density + 20)
+    size = 8 if config.output.precision == "float64" else 4
+    return size * (times * (moments + density + 30) + observable_numbers(config).stored)

@@ -14,13 +14,13 @@ from dsmsim.config.baseline_tables import BaselinesTable
 from dsmsim.config.checks import cross_problems
 from dsmsim.config.fields import Table
 from dsmsim.config.march_table import FEW_COORDINATES, MANY_WALKERS, MarchTable
+from dsmsim.config.output_table import OutputTable
 from dsmsim.config.run_tables import (
     DEFAULT_KIND,
     POTENTIAL_KINDS,
     CompareTable,
     EvaluationTable,
     NetworkTable,
-    OutputTable,
     RunTable,
     SamplerTable,
     TimeTable,

@@ -146,6 +146,7 @@ def _files(
             "observables, densities, " + ("networks" if trains else "parameters"),
             memory.results + parameters * size,
         ),
+        PlannedFile("results.xdmf", "by which ParaView reads results.h5"),
     ]
     named = config.compare.with_ if isinstance(config.compare.with_, list) else []
     for name in named:
@@ -153,6 +154,8 @@ def _files(
             files.append(PlannedFile(f"references/{name}/results.h5", "the same of a reference"))
     if config.output.figures:
         files.append(PlannedFile("figures/", "figures, where matplotlib is installed"))
+    if config.output.report:
+        files.append(PlannedFile("report.html", "all of it on one page, where plotly is installed"))
     return tuple(files)
 
 

@@ -1,4 +1,4 @@
-"""The tables that say how the answer is found: [time], [network], [sampler], [train] and those after it."""
+"""The tables that say how the answer is found: [time], [network], [sampler], [train] and so on."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator
 
 from dsmsim.config.fields import (
-    Cadence,
-    CheckpointCadence,
     Duration,
     NonNegative,
     Positive,
     Table,
     broken_rule,
     is_number,
-    parse_cadence,
     parse_duration,
 )
 from dsmsim.config.tensor_table import TensorTable
@@ -316,25 +313,6 @@ class EvaluationTable(Table):
         "but for sobol",
         examples=[True],
     )
-
-
-class OutputTable(Table):
-    """[output]: what a run leaves behind."""
-
-    checkpoint_every: Cadence = Field(
-        default="5 min",
-        description='time or epochs between checkpoints: "30 s", "10 min", "1 h", "20 epochs"',
-    )
-    keep: int = Field(default=3, ge=1, description="checkpoints that are kept, the latest ones")
-    trajectories: int = Field(
-        default=0, ge=0, description="evaluation trajectories stored in trajectories/, one file a rank"
-    )
-    figures: bool = Field(default=True, description="draw figures at the end, where matplotlib is installed")
-
-    @property
-    def cadence(self) -> CheckpointCadence:
-        """`checkpoint_every` as a unit and a number."""
-        return parse_cadence(self.checkpoint_every)
 
 
 def _references(value: object) -> str | list[str]:

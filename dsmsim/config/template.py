@@ -98,12 +98,21 @@ def _entry(name: str, info: FieldInfo, value: Any = None) -> list[str]:
     """The meaning of a key, and the key with a value: the one given, the default, an example."""
     values = literal_values(info.annotation)
     default = None if info.is_required() else info.get_default(call_default_factory=True, validated_data={})
-    off = not info.is_required() and default is None
+    off = not info.is_required() and default in (None, {})
     if value is None:
         value = default if default not in (None, {}) else info.examples[0] if info.examples else values[0]
     choices = f" ({' | '.join(_toml(choice) for choice in values)})" if len(values) > 1 else ""
+    lines = _line(name, value)
+    return [*_comment(f"{info.description}{choices}"), *(_off(lines) if off else lines)]
+
+
+def _line(name: str, value: Any) -> list[str]:
+    """The key with its value, a long list on several lines."""
     line = f"{name} = {_toml(value)}"
-    return [*_comment(f"{info.description}{choices}"), *(_off([line]) if off else [line])]
+    if len(line) <= WIDTH or not isinstance(value, list):
+        return [line]
+    entries = textwrap.wrap(", ".join(map(_toml, value)), WIDTH - 5, break_on_hyphens=False)
+    return [f"{name} = [", *(f"    {part}" for part in entries), "]"]
 
 
 def _comment(text: str) -> list[str]:

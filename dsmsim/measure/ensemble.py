@@ -1,8 +1,9 @@
 """Observables of an ensemble of trajectories X_t ~ |psi(x, t)|^2, each with a standard error.
 
     mean, covariance        of the coordinates, and of the centre of mass R = sum_i x_i / N
-    energy                  E = E[ m|u|^2/2 + m|v|^2/2 + V ], and its three parts
+    energy                  E = E[ m|u|^2/2 + m|v|^2/2 + V ], and its parts: of u and v, trap, pairs
     density                 one-body density, averaged over the particles, along each axis
+    observables             whatever else is asked for (`observable.py`)
     checks                  the identities of `identities.py`
 
 Everything is kept as sums and counts over independent units (`units.py`: a trajectory, a mirrored pair, a
@@ -15,7 +16,7 @@ Shapes: B trajectories, N particles, D axes, n = N D coordinates, T times, K tri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,11 +27,20 @@ from torch import Tensor
 from dsmsim.measure.control import CompanionLaw, ControlSums, Corrected
 from dsmsim.measure.histogram import HistogramSums
 from dsmsim.measure.identities import CenterOfMass, Check, IdentitySums, center_of_mass_checks
-from dsmsim.measure.moments import Array, Moments, MomentSums
+from dsmsim.measure.moments import Array, MomentSums, mean_and_variance
+from dsmsim.measure.observable import ByGroup, Describing, Observable, Sampled
 from dsmsim.measure.units import mean_and_stderr, unit_means, weighted
 from dsmsim.system import System
 
-ENERGIES = ("energy_kinetic_osmotic", "energy_kinetic_current", "energy_potential", "energy")
+ENERGIES = (
+    "energy_kinetic_osmotic",
+    "energy_kinetic_current",
+    "energy_kinetic",
+    "energy_trap",
+    "energy_interaction",
+    "energy_potential",
+    "energy",
+)
 AXES = "xyz"
 ROUNDING = 1e-24  # of the squares of u and v together: what is smaller is 0
 MEAN_WEIGHT = 1e-6  # largest deviation of a unit's mean weight from 1
@@ -55,6 +65,7 @@ class EnsembleSums:
         mean, variance: (n,) of the initial state: the shift of the moments, and the lengths of the checks.
         exact: closed-form velocities, where they are known.
         control: whether means and variances are corrected by companions (`control.py`).
+        observables: what else is measured.
         device: where the sums live; x, u and v are moved there.
     """
 
@@ -69,6 +80,7 @@ class EnsembleSums:
         variance: ArrayLike,
         exact: ExactFields | None = None,
         control: bool = False,
+        observables: Sequence[Observable] = (),
         device: torch.device | str = "cpu",
     ) -> None:
         if len(edges) != system.dimensions:
@@ -95,6 +107,7 @@ class EnsembleSums:
         )
         self._histograms = [HistogramSums(e, count, self.device) for e in edges]
         self._identities = IdentitySums(system, self.times, shift, spread, self.device)
+        self._more = tuple(observables)
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(*shape, dtype=torch.float64, device=self.device)
@@ -113,6 +126,7 @@ class EnsembleSums:
         unit: int = 1,
         companion: tuple[Tensor, CompanionLaw] | None = None,
         weights: Tensor | None = None,
+        log_psi: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """Add trajectories x (B, n) with velocities u, v (B, n) at time t = times[time_index].
 
@@ -123,6 +137,7 @@ class EnsembleSums:
             unit: consecutive trajectories that make a unit of independence; divides B.
             companion: of each trajectory, (B, n), and its exact variances; needed with `control`.
             weights: (B,) of the trajectories at this time, of mean 1 in every unit; None: all 1.
+            log_psi: (R, S) at this time, for observables of the wave function; see `Sampled`.
 
         Raises:
             ValueError: if a block skips a time, is not made of whole units, lacks its companion, or has
@@ -150,9 +165,13 @@ class EnsembleSums:
         for axis, histogram in enumerate(self._histograms):
             histogram.add(time_index, positions[axis], unit, w)
         potential, gradient = self.system.potential_and_gradient(x.t(), clock)
-        energy = self._add_energy(time_index, u, v, potential, unit, w)
+        energy = self._add_energy(time_index, u, v, potential, self._trap(x, clock, potential), unit, w)
         self._add_field_errors(time_index, x.t(), u.t(), v.t(), clock, w)
         self._identities.add(time_index, (trial, block), x, u, v, gradient.t(), energy, unit, w)
+        if self._more:
+            sampled = Sampled(time_index, t, x.t(), u.t(), v.t(), unit, w, trial, block, log_psi)
+            for observable in self._more:
+                observable.add(sampled)
 
     def _checked(self, weights: Tensor | None, unit: int) -> Tensor | None:
         """The weights, None where they are all 1."""
@@ -187,14 +206,33 @@ class EnsembleSums:
         """(n, B) as (D, B, N)."""
         return x.reshape(self.system.particles, self.system.dimensions, x.shape[1]).permute(1, 2, 0)
 
+    def _trap(self, x: Tensor, clock: Tensor, potential: Tensor) -> Tensor:
+        """The part of the potential (B,) that belongs to single particles, at x (n, B): (B,)."""
+        system = self.system
+        if system.interaction is None or system.particles < 2:
+            return potential
+        r = x.reshape(system.particles, system.dimensions, -1).transpose(1, 2)
+        total = torch.zeros_like(potential)
+        for term in system.terms.values():
+            total += term.value(r, clock.t()).sum(0)
+        return total
+
     def _add_energy(
-        self, time_index: int, u: Tensor, v: Tensor, potential: Tensor, unit: int, weights: Tensor | None
+        self,
+        time_index: int,
+        u: Tensor,
+        v: Tensor,
+        potential: Tensor,
+        trap: Tensor,
+        unit: int,
+        weights: Tensor | None,
     ) -> Tensor:
         half = 0.5 * self.system.mass
         osmotic, current = half * u.square().sum(0), half * v.square().sum(0)
-        total = osmotic + current + potential
-        magnitude = osmotic + current + potential.abs()
-        rows = weighted(torch.stack((osmotic, current, potential, total, magnitude)), weights, dim=1)
+        kinetic = osmotic + current
+        total, magnitude = kinetic + potential, kinetic + potential.abs()
+        each = osmotic, current, kinetic, trap, potential - trap, potential, total, magnitude
+        rows = weighted(torch.stack(each), weights, dim=1)
         parts = unit_means(rows, unit, dim=1)
         self._energy[time_index] += torch.stack((parts[:-1].sum(1), parts[:-1].square().sum(1)), dim=1)
         self._magnitude[time_index] += parts[-1].sum()
@@ -211,6 +249,14 @@ class EnsembleSums:
 
     def tensors(self) -> list[Tensor]:
         """Every sum (float64), to be added over ranks in place before the results are read."""
+        return self._own() + [tensor for observable in self._more for tensor in observable.tensors()]
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether moments, energies, densities and checks are; a user's log(x1) may be what it likes."""
+        return all(bool(torch.isfinite(tensor).all()) for tensor in self._own())
+
+    def _own(self) -> list[Tensor]:
         own = [self._count, self._sampled, self._trial_sums, self._powers]
         own += [self._energy, self._magnitude, self._field_errors]
         own += self._moments.tensors() + self._center.tensors() + self._identities.tensors()
@@ -262,11 +308,9 @@ class EnsembleSums:
             "covariance": np.moveaxis(moments.covariance, 1, -1),
             "covariance_stderr": np.moveaxis(moments.covariance_stderr, 1, -1),
         }
-        group |= _mean_and_variance(moments, shift, "mean", "variance")
+        group |= mean_and_variance(moments, shift, "mean", "variance")
         names = "center_of_mass_mean", "center_of_mass_variance"
-        group |= {
-            key: value[:, 0] for key, value in _mean_and_variance(center, shift.mean(0), *names).items()
-        }
+        group |= {key: value[:, 0] for key, value in mean_and_variance(center, shift.mean(0), *names).items()}
         sums = self._energy.cpu().numpy()
         energy, energy_stderr = mean_and_stderr(count, sums[..., 0], sums[..., 1])
         for k, name in enumerate(ENERGIES):
@@ -317,6 +361,23 @@ class EnsembleSums:
             group[f"outside{suffix}"] = outside
         return group
 
+    def groups(self) -> ByGroup:
+        """All groups of the results but the checks: `observables`, `density`, and what was asked for."""
+        units = self._totals()
+        found: ByGroup = {"observables": self.observables(), "density": self.density()}
+        for observable in self._more:
+            for group, arrays in observable.results(units).items():
+                found.setdefault(group, {}).update(arrays)
+        return found
+
+    def attributes(self) -> dict[str, dict[str, Any]]:
+        """What observables say of their results, by group or by "user/NAME"."""
+        found: dict[str, dict[str, Any]] = {}
+        for observable in self._more:
+            if isinstance(observable, Describing):
+                found |= {place: dict(values) for place, values in observable.attributes().items()}
+        return found
+
     def score_identities(self) -> list[Check]:
         """Score consistency for every test function."""
         return self._identities.score_checks(self._totals())
@@ -344,17 +405,3 @@ class EnsembleSums:
             if self.exact is not None and true > zero:
                 errors[name] = float(np.sqrt(wrong / true))
         return errors
-
-
-def _mean_and_variance(moments: Moments, shift: Array, mean: str, variance: str) -> dict[str, NDArray[Any]]:
-    """Means and variances as (T, N, D) from groups by axis (T, D, N)."""
-    diagonals = (np.diagonal(c, axis1=-2, axis2=-1) for c in (moments.covariance, moments.covariance_stderr))
-    means, mean_stderr, variances, variance_stderr = (
-        np.moveaxis(a, 1, -1).copy() for a in (moments.mean, moments.mean_stderr, *diagonals)
-    )
-    return {
-        mean: means + shift,
-        f"{mean}_stderr": mean_stderr,
-        variance: variances,
-        f"{variance}_stderr": variance_stderr,
-    }

@@ -15,7 +15,7 @@ samples, U units.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -100,3 +100,17 @@ class MomentSums:
             covariance_stderr = np.sqrt(np.maximum(second - influence**2, 0.0) / (m[..., None] - 1.0))
             mean_stderr = np.sqrt(np.maximum(np.diagonal(between, axis1=-2, axis2=-1), 0.0))
         return Moments(mean, mean_stderr, covariance, covariance_stderr)
+
+
+def mean_and_variance(moments: Moments, shift: Array, mean: str, variance: str) -> dict[str, NDArray[Any]]:
+    """Means and variances as (T, N, D) from groups by axis (T, D, N)."""
+    diagonals = (np.diagonal(c, axis1=-2, axis2=-1) for c in (moments.covariance, moments.covariance_stderr))
+    means, mean_stderr, variances, variance_stderr = (
+        np.moveaxis(a, 1, -1).copy() for a in (moments.mean, moments.mean_stderr, *diagonals)
+    )
+    return {
+        mean: means + shift,
+        f"{mean}_stderr": mean_stderr,
+        variance: variances,
+        f"{variance}_stderr": variance_stderr,
+    }

@@ -60,6 +60,7 @@ class Probes:
 
     Attributes:
         score_names, path_names: in the order of `ProbeValues`.
+        path_units: what each phi is measured in, by the initial state: 1, momentum, or action.
     """
 
     def __init__(self, system: System, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> None:
@@ -72,10 +73,12 @@ class Probes:
         self.score_names = ["1", "x", "x^3", "tanh"]
         self.path_names = ["continuity: x^2", "continuity: log cosh"]
         self.path_names += [f"newton: momentum {a}" for a in axes] + ["newton: virial"]
+        self.path_units = [1.0, 1.0, *(system.hbar / self._length[: len(axes)]).tolist(), system.hbar]
         if interacting:
             self.score_names += ["centre of mass", "pair tanh", "pair contact"]
             self.path_names += ["continuity: pair log cosh", "continuity: pair contact"]
             self.path_names += ["newton: pair contact"]
+            self.path_units += [1.0, 1.0, system.hbar]
 
     def __call__(self, x: Tensor, u: Tensor, v: Tensor, gradient: Tensor) -> ProbeValues:
         """Evaluate at x, u, v, gradient (of V), each (n, B) float64."""

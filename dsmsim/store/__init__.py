@@ -23,8 +23,10 @@ from dsmsim.store.results import (
     write_results,
 )
 from dsmsim.store.rundir import RunDirectory
+from dsmsim.store.samples import SampleDirectory, open_samples
 from dsmsim.store.schema import SCHEMA_VERSION
 from dsmsim.store.shards import (
+    Shard,
     ShardWriter,
     Trajectories,
     open_trajectories,
@@ -40,6 +42,8 @@ __all__ = [
     "JsonLines",
     "Results",
     "RunDirectory",
+    "SampleDirectory",
+    "Shard",
     "ShardWriter",
     "Stopwatch",
     "StoredResults",
@@ -48,6 +52,7 @@ __all__ = [
     "load_checkpoint",
     "load_sums",
     "locked",
+    "open_samples",
     "open_trajectories",
     "provenance",
     "read_jsonlines",

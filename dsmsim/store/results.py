@@ -4,7 +4,10 @@
 
 Every group carries its own dimension scales, so a group opens by itself; names, dimensions and units are
 those of `schema`. A file is always written anew and moved into place: whoever reads it finds the earlier one
-or the later one, complete.
+or the later one, complete. An XDMF file beside it shows ParaView what it can draw (`xdmf`).
+
+The version on the file counts changes of the layout. Version 2 added groups and variables and changed none,
+so a file of version 1 is read as it is; one of a later version is refused.
 """
 
 from __future__ import annotations
@@ -20,19 +23,28 @@ from numpy.typing import ArrayLike, NDArray
 from dsmsim.errors import StoreError
 from dsmsim.store import schema
 from dsmsim.store.files import hdf5_image, open_hdf5, write_atomically
+from dsmsim.store.xdmf import write_xdmf
 
 Results: TypeAlias = dict[str, dict[str, NDArray[Any]]]
 Attributes: TypeAlias = dict[str, dict[str, Any]]
 
 _ONLY_A_DIMENSION = "This is a netCDF dimension but not a netCDF variable."
+_LABELS = ("units", "long_name")
 _RESERVED = ("Conventions", "dsmsim_schema_version")
 
 
 class StoredResults(NamedTuple):
-    """What a results.h5 holds: arrays by group and name, and attributes by group ("" is the file itself)."""
+    """What a results.h5 holds.
+
+    Attributes:
+        results: arrays by group and name.
+        attributes: by group, "" the file itself; also by "user/NAME" what says more of that array.
+        version: of the layout that it was written in.
+    """
 
     results: Results
     attributes: Attributes
+    version: int = schema.SCHEMA_VERSION
 
 
 def write_results(
@@ -40,17 +52,18 @@ def write_results(
     results: Mapping[str, Mapping[str, ArrayLike]],
     attributes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Write a results.h5, replacing an earlier one in a single step.
+    """Write a results.h5, replacing an earlier one in a single step, and its XDMF file.
 
     Args:
         path: the file; its directory must exist.
         results: arrays by group and name, with the dimensions of `schema`; `model/NAME` takes any names,
             nested by "/".
         attributes: by group (also `provenance`, groups inside `model/NAME`, and "" for the file): text,
-            numbers, truth values, and lists of text or of numbers.
+            numbers, truth values, and lists of text or of numbers. By "user/NAME" the `units` and the
+            `long_name` of that array.
 
     Raises:
-        StoreError: the file cannot be written; the earlier one is untouched.
+        StoreError: a file cannot be written; of results.h5 the earlier one is then untouched.
         ValueError: a group, a name, a shape or a type does not fit the catalogue (a programmer's mistake).
     """
 
@@ -63,10 +76,14 @@ def write_results(
             else:
                 write_group(file.require_group(group), group, arrays)
         for group, values in (attributes or {}).items():
-            _check_attribute_group(group)
-            _write_attributes(file.require_group(group or "/"), values)
+            if _is_of_an_array(group):
+                _relabel(file, group, values)
+            else:
+                _check_attribute_group(group)
+                _write_attributes(file.require_group(group or "/"), values)
 
     write_atomically(Path(path), hdf5_image(fill))
+    write_xdmf(Path(path), results)
 
 
 def read_results(path: str | Path) -> StoredResults:
@@ -75,7 +92,6 @@ def read_results(path: str | Path) -> StoredResults:
     Raises:
         StoreError: the file is missing, damaged, not of dsmsim, or of a later version.
     """
-    stored = StoredResults({}, {})
     with open_hdf5(Path(path)) as file:
         version = file.attrs.get("dsmsim_schema_version")
         if version is None:
@@ -84,6 +100,7 @@ def read_results(path: str | Path) -> StoredResults:
             raise StoreError(
                 f"{path} was written by a later dsmsim (schema {version}): update dsmsim to read it"
             )
+        stored = StoredResults({}, {}, int(version))
         _keep_attributes(stored, "", file)
         for name, group in file.items():
             if name in ("errors", "model"):
@@ -180,6 +197,23 @@ def _check_attribute_group(group: str) -> None:
         schema.variables_of(group)
 
 
+def _is_of_an_array(group: str) -> bool:
+    """Whether "user/NAME" is meant, whose units and name are the user's own."""
+    parent, _, name = group.partition("/")
+    return bool(name) and schema.is_open(parent)
+
+
+def _relabel(file: h5py.File, place: str, values: Mapping[str, Any]) -> None:
+    """Give a user's array the units and the name that it has."""
+    if place not in file or not set(values) <= set(_LABELS):
+        raise ValueError(f"{place} must be an array of the file, with no other attributes than {_LABELS}")
+    file[place].attrs.update(values)
+    error = file.get(f"{place}_stderr")
+    if error is not None:
+        for name, value in values.items():
+            error.attrs[name] = f"standard error of {value}" if name == "long_name" else value
+
+
 def _write_attributes(group: h5py.Group, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if group.name == "/" and name in _RESERVED:
@@ -205,11 +239,21 @@ def _read_group(stored: StoredResults, path: str, group: h5py.Group) -> None:
         elif not _is_only_a_dimension(item):
             text = h5py.check_string_dtype(item.dtype) is not None
             arrays[name] = np.asarray(item.asstr()[()], dtype=str) if text else np.asarray(item[()])
+            if schema.is_open(path) and not name.endswith("_stderr"):
+                _keep_labels(stored, f"{path}/{name}", item, schema.variable(path, name))
 
     group.visititems(collect)
     _keep_attributes(stored, path, group)
     if not arrays:
         del stored.results[path]
+
+
+def _keep_labels(stored: StoredResults, path: str, dataset: h5py.Dataset, entry: schema.Variable) -> None:
+    """Keep the units and the name of an array where they are the user's own."""
+    values = {label: str(dataset.attrs.get(label, getattr(entry, label))) for label in _LABELS}
+    own = {label: value for label, value in values.items() if value != getattr(entry, label)}
+    if own:
+        stored.attributes[path] = own
 
 
 def _is_only_a_dimension(dataset: h5py.Dataset) -> bool:

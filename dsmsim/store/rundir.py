@@ -6,6 +6,7 @@ log.jsonl       one record a line         figures/       drawn by dsmsim plot
 report.html     by dsmsim report          references/    NAME/results.h5 of each reference
 trajectories/   rank-0000.h5, ..., and manifest.json, if trajectories are kept
 march.h5        like results.h5, of the marched fields from which networks were then trained (train.polish)
+results.xdmf    by which ParaView reads results.h5; likewise march.xdmf, and one for every reference
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from pathlib import Path
 from dsmsim.errors import ConfigError, StoreError
 from dsmsim.store.checkpoint import checkpoint_files
 from dsmsim.store.files import store_error, write_atomically
+from dsmsim.store.xdmf import xdmf_file
 
 _FIGURES = ("*.png", "*.pdf", "*.svg")
 # what `write_atomically` makes on its way to a file of a run, and nothing that somebody else may have named
 _TEMPORARY = re.compile(
-    r"\.(input\.toml|resolved\.toml|results\.h5|march\.h5|report\.html|ckpt-\d+\.h5|samples\.h5|rank-\d+\.h5|manifest\.json|"
+    r"\.(input\.toml|resolved\.toml|(results|march)\.(h5|xdmf)|report\.html|ckpt-\d+\.h5|samples\.h5|rank-\d+\.h5|manifest\.json|"
     r"[\w-]+\.(png|pdf|svg))\.\d+\.tmp"
 )
 
@@ -166,12 +168,14 @@ class RunDirectory:
 
     def files(self) -> Iterator[Path]:
         """The files of a run that are there."""
-        for file in (self.input, self.resolved, self.log, self.results, self.march, self.report):
+        written = (self.results, self.march)
+        for file in (self.input, self.resolved, self.log, *written, *map(xdmf_file, written), self.report):
             if file.is_file():
                 yield file
         yield from checkpoint_files(self.checkpoints)
         yield from self.checkpoints.glob("samples.h5")
-        yield from self.references.glob(f"*/{self.results.name}")
+        for file in (self.results, xdmf_file(self.results)):
+            yield from self.references.glob(f"*/{file.name}")
         yield from self.trajectories.glob("rank-*.h5")
         yield from self.trajectories.glob("manifest.json")
         for pattern in _FIGURES:

@@ -5,6 +5,9 @@ Units are words of the input's own system (hbar and mass are given in [system]):
 beside it, its standard error, with the same dimensions and units. A dimension's coordinate is the variable of
 the same name.
 
+`user` holds averages that the user has defined: any NAME over `time`, of units "mixed" unless the attributes
+"user/NAME" say more (`units`, `long_name`).
+
 `model/...` holds the networks: arrays of any name and shape, in nested groups; `model/march` what, besides
 the parameters in group `march`, makes fields that marched. `trajectories` is the group of the files that hold
 them (`shards.py`); in results.h5 itself its attributes say which files these are.
@@ -16,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CONVENTIONS = "CF-1.11"
 
 Kind = Literal["float", "int", "text"]
@@ -61,6 +64,14 @@ def _outside(axis: str) -> Variable:
     return Variable(("time",), "1", f"fraction of the particles beyond the cells along {axis}")
 
 
+def _smooth(axis: str) -> Variable:
+    return Variable(("time", axis), "1/length", f"one-body density along {axis} from the osmotic velocity")
+
+
+def _current(axis: str) -> Variable:
+    return Variable(("time", axis), "1/time", f"one-body current density along {axis}, of integral E[v]")
+
+
 _OBSERVABLES = {
     "time": _TIME,
     "particle": _PARTICLE,
@@ -99,6 +110,12 @@ _DENSITY = {
     "outside": _outside("x"),
     "outside_y": _outside("y"),
     "outside_z": _outside("z"),
+    "density_smooth": _smooth("x"),
+    "density_smooth_y": _smooth("y"),
+    "density_smooth_z": _smooth("z"),
+    "current": _current("x"),
+    "current_y": _current("y"),
+    "current_z": _current("z"),
 }
 
 _CORRELATIONS = {
@@ -126,6 +143,38 @@ _MOMENTUM = {
         ("time", "p"), "1/momentum", "one-body momentum density along x, of integral 1"
     ),
 }
+
+_DISTRIBUTIONS = {
+    "time": _TIME,
+    "axis": _AXIS,
+    "distance": Variable(("distance",), "length", "distance of two particles, the centre of the cell"),
+    "distance_density": Variable(
+        ("time", "distance"), "1/length", "density of the distance of two particles, of integral 1"
+    ),
+    "center": Variable(("center",), "length", "centre of mass along x, the centre of the cell"),
+    "center_of_mass_density": Variable(
+        ("time", "center"), "1/length", "density of the centre of mass along x, of integral 1"
+    ),
+    "probability": Variable(("probability",), "1", "probability below the quantile"),
+    "quantile": Variable(
+        ("time", "probability", "axis"), "length", "quantile of the position of one particle"
+    ),
+    "threshold": Variable(("threshold",), "length", "distance from the initial mean position"),
+    "escape": Variable(
+        ("time", "threshold"), "1", "probability that a particle is further from its initial mean position"
+    ),
+}
+
+_SHOTS = {
+    "time": _TIME,
+    "shot": Variable(("shot",), "1", "single shot, the same sample at all times", "int"),
+    "particle": _PARTICLE,
+    "axis": _AXIS,
+    "position": Variable(("time", "shot", "particle", "axis"), "length", "position"),
+}
+
+# any other name is an average of the user's own, over time
+_USER = {"time": _TIME}
 
 _PER_CONFIGURATION = ("time", "configuration", "particle", "axis")
 _VELOCITY_FIELDS = {
@@ -258,6 +307,9 @@ CATALOGUE: Mapping[str, Mapping[str, Variable]] = {
     "density": _DENSITY,
     "correlations": _CORRELATIONS,
     "momentum": _MOMENTUM,
+    "distributions": _DISTRIBUTIONS,
+    "shots": _SHOTS,
+    "user": _USER,
     "velocity_fields": _VELOCITY_FIELDS,
     "training": _TRAINING,
     "propagation": _PROPAGATION,
@@ -272,6 +324,11 @@ CATALOGUE: Mapping[str, Mapping[str, Variable]] = {
 def is_model(group: str) -> bool:
     """Whether `group` is one of `model/...`, which hold arrays of any name."""
     return group.startswith("model/") and group != "model/"
+
+
+def is_open(group: str) -> bool:
+    """Whether `group` holds, besides what the catalogue says, averages of any name over time."""
+    return group == "user"
 
 
 def variables_of(group: str) -> Mapping[str, Variable]:
@@ -300,4 +357,6 @@ def variable(group: str, name: str) -> Variable:
     if base != name and base in known and known[base].dims != (base,):
         entry = known[base]
         return replace(entry, long_name=f"standard error of {entry.long_name}")
+    if is_open(group):
+        return Variable(("time",), "mixed", f"standard error of {base}" if base != name else name)
     raise ValueError(f"group {group!r} of results.h5 has no variable {name!r}: it has {', '.join(known)}")

@@ -42,7 +42,7 @@ Array = NDArray[np.float64]
 GROUP = "trajectories"
 MANIFEST = "manifest.json"
 _SHARDS = "rank-*.h5"
-_REMEDY = "restore it from a copy, or remove it and let `dsmsim resume` make all of them again"
+_REMEDY = "restore it from a copy, or remove it and let `dsmsim resume` (or `dsmsim sample`) make it again"
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Shard:
     """One entry of the manifest.
 
     Attributes:
-        rank: which rank wrote the file.
+        rank: which rank wrote the file; None where files do not depend on the ranks.
         file: its name.
         first, count: it holds the trajectories `first` to `first + count - 1`.
         bytes, sha256: its size and checksum.
     """
 
-    rank: int
+    rank: int | None
     file: str
     first: int
     count: int
@@ -69,7 +69,7 @@ class ShardWriter:
 
     Args:
         directory: made if it is not there.
-        rank: of the writer.
+        rank: of the writer, after which the file is named; or the name of a file that belongs to no rank.
         coordinates: arrays "time", "trajectory" (consecutive numbers, at least one), "particle" and "axis".
         attributes: of the file: text and numbers.
 
@@ -80,13 +80,14 @@ class ShardWriter:
     def __init__(
         self,
         directory: Path,
-        rank: int,
+        rank: int | str,
         coordinates: Mapping[str, NDArray[Any]],
         attributes: Mapping[str, Any],
     ) -> None:
-        self.path = directory / f"rank-{rank:04d}.h5"
+        self.path = directory / (rank if isinstance(rank, str) else f"rank-{rank:04d}.h5")
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        self._rank, self._first = rank, int(coordinates["trajectory"][0])
+        self._rank = None if isinstance(rank, str) else rank
+        self._first = int(coordinates["trajectory"][0])
         self._row = 8 * len(coordinates["particle"]) * len(coordinates["axis"])
         # what is still to come, by saved time and trajectory
         self._missing = np.ones((len(coordinates["time"]), len(coordinates["trajectory"])), dtype=bool)
@@ -296,6 +297,21 @@ class Trajectories:
         """(times, count, N, D) positions of all trajectories; arguments and errors as `parts`."""
         return np.concatenate(list(self.parts(times)), axis=1)
 
+    def first(self, count: int) -> Array:
+        """(T, at most count, N, D) positions of the first trajectories, without reading the others.
+
+        Raises:
+            StoreError: a file cannot be read. Checksums, which take a whole file, are not compared.
+        """
+        found: list[Array] = []
+        for shard in self.shards:
+            with open_hdf5(self.directory / shard.file) as file:
+                found.append(file[GROUP]["position"][:, :count])
+            count -= found[-1].shape[1]
+            if count <= 0:
+                break
+        return np.concatenate(found, axis=1)
+
     def _verify(self, shard: Shard, path: Path) -> None:
         """Compare a file with its checksum, the first time that it is read."""
         if shard.file in self._verified:
@@ -332,12 +348,20 @@ def open_trajectories(run: str | Path) -> Trajectories:
         raise store_error("read", path, error) from error
     if hashlib.sha256(content).hexdigest() != about["manifest_sha256"]:
         raise StoreError(f"{path} is damaged or belongs to other results than {places.results}: {_REMEDY}")
-    manifest = json.loads(content)
+    return described(places.trajectories, json.loads(content))
+
+
+def described(directory: Path, manifest: Mapping[str, Any]) -> Trajectories:
+    """The trajectories of a manifest whose files lie in `directory`.
+
+    Raises:
+        StoreError: a file is missing, or has another size than was written.
+    """
     shards = tuple(Shard(**entry) for entry in manifest["shards"])
     for shard in shards:
-        _require(places.trajectories / shard.file, shard)
+        _require(directory / shard.file, shard)
     sizes = {name: manifest[name] for name in ("count", "particles", "dimensions")}
-    return Trajectories(places.trajectories, np.asarray(manifest["time"]), shards=shards, **sizes)
+    return Trajectories(directory, np.asarray(manifest["time"]), shards=shards, **sizes)
 
 
 def read_trajectories(run: str | Path) -> dict[str, NDArray[Any]]:
@@ -368,5 +392,7 @@ def _require(path: Path, shard: Shard) -> None:
 
 
 def _unfit(path: Path, shard: Shard, what: str) -> StoreError:
-    held = f"trajectories {shard.first} to {shard.first + shard.count - 1} of rank {shard.rank}"
+    held = f"trajectories {shard.first} to {shard.first + shard.count - 1}"
+    if shard.rank is not None:
+        held += f" of rank {shard.rank}"
     return StoreError(f"{path} ({held}) {what}; {_REMEDY}")

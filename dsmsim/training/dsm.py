@@ -292,6 +292,7 @@ def _write(
             **evaluation.sums.field_errors(),
         },
         "density": {"samples": evaluation.sums.samples},
+        **evaluation.sums.attributes(),
     }
     if trajectories:
         attributes["trajectories"] = trajectories

@@ -1,8 +1,8 @@
 """Samples of the trained process, and everything that is measured on them.
 
 The samples come in fixed blocks (`draws.py`) shared out over the ranks like the training blocks, so the
-observables do not depend on the number of ranks beyond the order of summation. A pilot ensemble comes first;
-it finds the range of the histogram and the linear companion for control variates (`companion.py`).
+observables do not depend on the number of ranks beyond the order of summation. A pilot ensemble comes first
+(`pilot.py`).
 
 Between two blocks all ranks agree whether to go on (`sampling.py`): the one may have been asked to stop, the
 disk of another may be full. What is stored of a block goes to the disk at every saved time.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -27,22 +27,30 @@ import torch
 from torch import Tensor
 
 from dsmsim.config import Config
+from dsmsim.config.output_table import knows_wave_function, sample_variables
 from dsmsim.errors import DivergedError
-from dsmsim.measure import Check, CompanionLaw, EnsembleSums, checks_group, density_edges
+from dsmsim.measure import (
+    Check,
+    CompanionLaw,
+    Context,
+    EnsembleSums,
+    Observable,
+    build_observables,
+    checks_group,
+    correlation_times,
+)
 from dsmsim.networks import Fields, standing_still
 from dsmsim.parallel import StopRequest, World, blocks_of_rank
 from dsmsim.sampler import Process, Remembering, between, evaluation_grid, trajectories
+from dsmsim.store import schema
 from dsmsim.system import InitialState, System, center_of_mass, closed_form
-from dsmsim.training.companion import Companion, build_companion, slopes
+from dsmsim.training.companion import Companion, build_companion
 from dsmsim.training.draws import SampleBlock, evaluation_process, sample_blocks, uses_control_variates
+from dsmsim.training.pilot import RAN_AWAY, Pilot, pilot
 from dsmsim.training.sampling import SavedSums, Turns
 from dsmsim.training.trajectory_files import kept_of
 
 Array = npt.NDArray[np.float64]
-
-PILOT = 2000  # trajectories from which the histogram's range and the companion are found
-RAN_AWAY = "trajectories of the trained process run to infinity: raise train.epochs or time.steps"
-MARGIN = 0.25  # of the pilot's range, added on both sides
 
 
 class Solution(Protocol):
@@ -66,19 +74,30 @@ class Evaluation:
         sums: ensemble sums over all ranks.
         checks: identities that need no reference.
         facts: how it was sampled, attributes for results.h5.
+        precision: of what is measured, in results.h5.
     """
 
     sums: EnsembleSums
     checks: list[Check]
     facts: dict[str, Any]
+    precision: str = "float64"
 
     def groups(self) -> dict[str, dict[str, Any]]:
-        """Groups of a results.h5: observables, density and checks."""
-        return {
-            "observables": self.sums.observables(),
-            "density": self.sums.density(),
-            "checks": checks_group(self.checks),
-        }
+        """Groups of a results.h5: observables, density, checks, and those of `output.observables`."""
+        measured = self.sums.groups()
+        if self.precision != "float64":
+            measured = {name: _rounded(name, arrays, self.precision) for name, arrays in measured.items()}
+        return {**measured, "checks": checks_group(self.checks)}
+
+
+def _rounded(group: str, arrays: dict[str, Any], precision: str) -> dict[str, Any]:
+    """The arrays of a group with fewer digits, but for its coordinates."""
+    return {
+        name: values.astype(precision)
+        if values.dtype.kind == "f" and schema.variable(group, name).dims != (name,)
+        else values
+        for name, values in arrays.items()
+    }
 
 
 class _Point(NamedTuple):
@@ -134,6 +153,19 @@ class Course:
             follower = None if self.companion is None else (y, self.companion.laws[k])
             yield _Point(float(self.grid[k]), x, u, v, follower)
 
+    def wave_at(self, time: float) -> Callable[[Tensor], Tensor] | None:
+        """(R, S) of log psi at this time, float64, as a function of positions; None where it is not known."""
+        like = self.state.fields.frame.center
+        known: Callable[[Tensor, Tensor], Tensor] | None = getattr(self.state.fields, "log_psi", None)
+        if known is None or not knows_wave_function(self.config):
+            return None
+
+        def log_psi(x: Tensor) -> Tensor:
+            y = x.to(like)
+            return known(y, y.new_full((len(y), 1), time)).double()
+
+        return log_psi
+
     def _kick(self, step: int, drawn: list[Array], like: Tensor) -> Tensor:
         """The Brownian increment of a step from its parts."""
         part = (self.grid[step + 1] - self.grid[step]) / len(drawn)
@@ -176,30 +208,6 @@ def course_of(config: Config, state: Solution) -> Course:
     return Course(config, state, process, grid)
 
 
-@torch.no_grad()
-def pilot(course: Course, world: World) -> tuple[list[Array], Array]:
-    """What a small ensemble finds out first, the same on every rank.
-
-    Returns:
-        Cell edges along each axis, the range of the ensemble with a margin; and the slopes of the drift,
-        (K + 1, 2, D), see `companion.py`.
-    """
-    config, system = course.config, course.state.system
-    size = min(PILOT, config.evaluation.samples)
-    low, high = np.full(system.dimensions, np.inf), np.full(system.dimensions, -np.inf)
-    rates = []
-    for point in course.points(SampleBlock(0, 0, size, 1, "independent", purpose="pilot")):
-        axes = point.x.double().reshape(-1, system.dimensions).cpu().numpy()
-        low, high = np.minimum(low, axes.min(0)), np.maximum(high, axes.max(0))
-        rates.append(slopes(point.x, point.v + course.process.nu * point.u, system.particles))
-    low, high, slope = world.broadcast_object((low, high, np.stack(rates)))
-    if not np.all(np.isfinite(high - low)):
-        raise DivergedError(RAN_AWAY)
-    margin = MARGIN * (high - low)
-    ends = zip(low - margin, high + margin, strict=True)
-    return [density_edges(a, b, config.evaluation.bins) for a, b in ends], slope
-
-
 Keep = Callable[[int, int, Array], None]
 """Stores positions (B, n): called with the number of the first trajectory and the index of the saved time."""
 
@@ -240,27 +248,28 @@ def _evaluate(
     keep: Keep | None,
     saved: SavedSums | None,
 ) -> Evaluation:
-    course = course_of(config, state)
-    edges, rates = pilot(course, world)
+    course, blocks = course_of(config, state), sample_blocks(config)
+    found = pilot(course, world)
     control = uses_control_variates(config)
     if control:
-        companion = build_companion(state.initial, course.grid, rates, course.diffusion)
+        companion = build_companion(state.initial, course.grid, found.slopes, course.diffusion)
         course = replace(course, companion=companion)
+    context = _context(course, found, blocks, world)
 
     def new_sums() -> EnsembleSums:
         return EnsembleSums(
             state.system,
             np.asarray(config.time.save_times),
             config.evaluation.trials,
-            edges,
+            found.edges,
             mean=state.initial.mean,
             variance=state.initial.variance,
             exact=closed_form(config),
             control=control,
+            observables=observables_of(config, context),
             device=world.device,
         )
 
-    blocks = sample_blocks(config)
     wanted = {} if keep is None else kept_of(blocks, config.output.trajectories)
     own = {
         k: wanted[blocks[k]]
@@ -273,14 +282,24 @@ def _evaluate(
         numbers = kept.get(block)
         for index, (t, x, u, v, follower) in course.saved(block):
             if sums is not None:
-                number, unit = block.number, block.unit
-                sums.add(index, block.trial, x, u, v, t, block=number, unit=unit, companion=follower)
+                sums.add(
+                    index,
+                    block.trial,
+                    x,
+                    u,
+                    v,
+                    t,
+                    block=block.number,
+                    unit=block.unit,
+                    companion=follower,
+                    log_psi=course.wave_at(t),
+                )
             if keep is not None and numbers is not None:
                 keep(numbers.start, index, x[: len(numbers)].double().cpu().numpy())
 
     turns = Turns(blocks, new_sums, visit, list(own), world, stop, progress, saved)
     sums = turns.take()
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in sums.tensors()):
+    if not sums.is_finite:
         raise DivergedError(RAN_AWAY)
     facts: dict[str, Any] = {
         "draws": config.evaluation.draws,
@@ -291,4 +310,35 @@ def _evaluate(
         "independent_units": sums.units,
         "effective_samples": sums.effective_samples,
     }
-    return Evaluation(sums, sums.checks(center_of_mass(config)), facts)
+    checks = sums.checks(center_of_mass(config)) + found.checks
+    return Evaluation(sums, checks, facts, config.output.precision)
+
+
+def _context(course: Course, found: Pilot, blocks: Sequence[SampleBlock], world: World) -> Context:
+    """What observables may know of an evaluation."""
+    config, initial = course.config, course.state.initial
+    times = np.asarray(config.time.save_times)
+    return Context(
+        course.state.system,
+        times,
+        correlation_times(len(times), config.output.correlation_times),
+        found.edges,
+        found.extent,
+        initial.mean,
+        initial.variance,
+        {(block.trial, block.number): block.size for block in blocks},
+        course.wave_at(0.0) is not None,
+        config.seed,
+        world.device,
+    )
+
+
+def observables_of(config: Config, context: Context) -> list[Observable]:
+    """What `[output]` asks for, with empty sums.
+
+    Raises:
+        ConfigError: there is no such observable, or it cannot be used.
+    """
+    variables = sample_variables(config.system.particles, config.system.dimensions)
+    output = config.output
+    return list(build_observables(output.observables, output.expressions, variables, context).values())

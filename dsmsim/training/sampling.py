@@ -101,6 +101,8 @@ class SavedSums:
         """Those of the networks as they are, sampled as the input says."""
         whole = config.to_dict()
         said = {name: whole[name] for name in ("seed", "time", "sampler", "evaluation")}
+        measured = ("observables", "expressions", "correlation_times")
+        said |= {name: whole["output"][name] for name in measured}
         digest = hashlib.sha256(json.dumps([config.physics_hash(), said], sort_keys=True).encode())
         for name, values in fields.state_dict().items():
             digest.update(name.encode() + values.detach().cpu().numpy().tobytes())
@@ -122,7 +124,7 @@ class SavedSums:
 
     def save(self, shares: Shares, total: EnsembleSums) -> None:
         """Write the sums so far; StoreError if that cannot be done."""
-        arrays = {f"sums/{k:02d}": tensor.cpu().numpy() for k, tensor in enumerate(total.tensors())}
+        arrays = {f"sums/{k:03d}": tensor.cpu().numpy() for k, tensor in enumerate(total.tensors())}
         arrays |= {"owner": shares.owner, "done": shares.done, "ranks": np.asarray(shares.ranks)}
         save_sums(self.directory, arrays, {"key": self.key})
 
@@ -194,7 +196,7 @@ class Turns:
             if stopping:
                 raise StoppedEarly(
                     f"stopped during the evaluation, after {int(shares.done.sum())} of {len(self.blocks)} "
-                    f"blocks of samples ({reason}); what is done is saved"
+                    f"blocks of samples ({reason})" + ("; what is done is saved" if self.saved else "")
                 )
         return total
 
@@ -206,7 +208,7 @@ class Turns:
         if found is None:
             return Shares.of_blocks(count, size)
         for k, tensor in enumerate(total.tensors()):
-            tensor.copy_(torch.as_tensor(found[f"sums/{k:02d}"]))
+            tensor.copy_(torch.as_tensor(found[f"sums/{k:03d}"]))
         return Shares(found["owner"], found["done"].astype(bool), int(found["ranks"])).among(size)
 
     def _keep_again(self, shares: Shares) -> None:

@@ -110,7 +110,10 @@ def every_table() -> dict[str, Any]:
             "one_body_functions": 4,
         },
         "evaluation": {"samples": 100, "trials": 4, "bins": 16},
-        "output": {"checkpoint_every": "20 epochs", "keep": 2, "trajectories": 10, "figures": False},
+        "output": {
+            **{"checkpoint_every": "20 epochs", "keep": 2, "trajectories": 10},
+            **{"figures": False, "report": False},
+        },
         "compare": {"with": ["closed_form"]},
         "baselines": {
             "memory": "4 GB",

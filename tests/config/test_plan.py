@@ -265,11 +265,12 @@ def test_gauss_newton_keeps_a_row_for_every_residual() -> None:
 def test_files_and_warnings() -> None:
     plan = make_plan(parse_config(every_table(), environment=False))
     paths = [file.path for file in plan.files]
-    assert paths == ["input.toml", "resolved.toml", "log.jsonl", "checkpoints/ckpt-NNNNNN.h5", "results.h5"]
+    before = ["input.toml", "resolved.toml", "log.jsonl", "checkpoints/ckpt-NNNNNN.h5"]
+    assert paths == [*before, "results.h5", "results.xdmf"]
     assert all(file.meaning for file in plan.files)
     named = make_plan(build(compare={"with": ["closed_form", "split_step"]})).files
     assert "references/split_step/results.h5" in [file.path for file in named]
-    assert "figures/" in [file.path for file in make_plan(build()).files]
+    assert {"figures/", "report.html"} <= {file.path for file in make_plan(build()).files}
     assert any("equivariant" in warning for warning in make_plan(build(network__kind="sorted")).warnings)
     full = make_plan(build(network={"kind": "mlp", "width": 16, "tensor": {"rank": 16}}))
     assert any("no fewer parameters" in warning for warning in full.warnings)

@@ -13,21 +13,34 @@ OWN = [
     "resolved.toml",
     "log.jsonl",
     "results.h5",
+    "results.xdmf",
+    "march.h5",
+    "march.xdmf",
     "report.html",
     "figures/density.png",
     "references/split_step/results.h5",
+    "references/split_step/results.xdmf",
     "trajectories/rank-0001.h5",
     "trajectories/manifest.json",
 ]
 LEFT_BY_KILLED_WRITERS = [
     ".results.h5.12.tmp",
+    ".results.xdmf.12.tmp",
+    ".march.xdmf.12.tmp",
     "checkpoints/.ckpt-000010.h5.12.tmp",
     "references/split_step/.results.h5.12.tmp",
     "references/fock/.results.h5.12.tmp",
     "figures/.density.png.7.tmp",
     "trajectories/.rank-0003.h5.12.tmp",
 ]
-FOREIGN = ["notes.txt", "figures/sketch.jpg", "checkpoints/best.pt", "results.h5.bak", ".hidden.tmp"]
+FOREIGN = [
+    "notes.txt",
+    "mine.xdmf",
+    "figures/sketch.jpg",
+    "checkpoints/best.pt",
+    "results.h5.bak",
+    ".hidden.tmp",
+]
 
 
 def put(root: Path, name: str) -> Path:

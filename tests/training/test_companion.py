@@ -14,7 +14,8 @@ from dsmsim.parallel import World
 from dsmsim.system import build_initial
 from dsmsim.training.companion import build_companion, slopes
 from dsmsim.training.draws import SampleBlock
-from dsmsim.training.evaluate import course_of, pilot
+from dsmsim.training.evaluate import course_of
+from dsmsim.training.pilot import pilot
 from dsmsim.training.state import TrainState, new_state
 
 
@@ -68,7 +69,7 @@ def test_it_follows_the_process_of_linear_velocities(scheme: str) -> None:
     state, form = new_state(config, World()), exact_form(config)
     fields: Any = ExactFields(form, state.fields.frame)
     course = course_of(config, TrainState(state.system, state.initial, fields, state.optimizer))
-    _, rates = pilot(course, World())
+    rates = pilot(course, World()).slopes
     companion = build_companion(state.initial, course.grid, rates, course.diffusion)
     followed = type(course)(config, course.state, course.process, course.grid, companion)
     for index, point in followed.saved(SampleBlock(0, 0, 50, 1, "independent")):

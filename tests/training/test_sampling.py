@@ -18,7 +18,13 @@ from dsmsim.training.sampling import SavedSums, Shares
 from dsmsim.training.state import new_state
 
 BLOCKS = 7  # no number of ranks above one shares them out evenly
-CONFIG = tiny_config({"evaluation.samples": 20 * BLOCKS, "evaluation.trials": BLOCKS})
+CONFIG = tiny_config(
+    {
+        "evaluation.samples": 20 * BLOCKS,
+        "evaluation.trials": BLOCKS,
+        "output.expressions": {"apart": "abs(x1 - x2)"},
+    }
+)
 
 
 def evaluation(
@@ -27,7 +33,7 @@ def evaluation(
     """Evaluate on some ranks; one of them gets a signal after some of its blocks.
 
     Returns:
-        The observables (empty if it was stopped), the blocks that each rank took, the messages.
+        All results by group/name (empty if it was stopped), the blocks that each rank took, the messages.
     """
     config = CONFIG.model_copy(update=changes)
     told: list[str] = []
@@ -46,7 +52,7 @@ def evaluation(
             sums = evaluate(config, state, world, progress, stop, saved=saved).sums
         except StoppedEarly:
             return {}
-        return sums.observables() | sums.density()
+        return {f"{group}/{name}": a for group, arrays in sums.groups().items() for name, a in arrays.items()}
 
     return run_ranks(ranks, work)[0], taken, told
 
@@ -66,7 +72,7 @@ def test_on_the_same_ranks_it_goes_on_bit_by_bit(
     assert told == [f"the evaluation goes on after {ranks} of {BLOCKS} blocks of samples"]
     assert sum(taken) == BLOCKS - ranks
     for name, value in whole[ranks].items():
-        assert np.array_equal(found[name], value), name
+        assert np.array_equal(found[name], value, equal_nan=True), name
 
 
 def test_on_other_ranks_it_goes_on_to_rounding(
@@ -96,7 +102,7 @@ def test_damaged_sums_are_told_and_not_used(whole: dict[int, dict[str, np.ndarra
     found, taken, (told,) = evaluation(tmp_path, 1)
     assert "samples.h5 is damaged" in told
     assert taken == [BLOCKS]
-    assert np.array_equal(found["variance"], whole[1]["variance"])
+    assert np.array_equal(found["observables/variance"], whole[1]["observables/variance"])
 
 
 def test_what_is_left_is_shared_out_anew() -> None:

@@ -1,0 +1,78 @@
+"""Single shots: what one measurement of the positions of all particles would find.
+
+A few samples at some of the saved times, the same ones at all times, so that the shots of different times
+belong to one trajectory of the sampling process each. They come from different units where there are enough.
+Samples with weights are drawn anew at every time, with their weights as probabilities.
+
+Shapes: B samples, K kept times, S shots, N particles, D axes, n = N D coordinates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dsmsim.measure.context import Context
+from dsmsim.measure.observable import Array, ByGroup, Sampled
+
+SHOTS = 100
+
+
+class ShotSums:
+    """Positions of S shots, each of which is in one batch: everything else adds zero.
+
+    Attributes:
+        position: (K, S, n).
+    """
+
+    def __init__(self, context: Context) -> None:
+        system = context.system
+        self._times, self._place, self._seed = context.times[context.kept], context.place, context.seed
+        self._shape = system.particles, system.dimensions
+        shots = min(SHOTS, sum(context.blocks.values()))
+        blocks = sorted(context.blocks)
+        owner = np.arange(shots) * len(blocks) // max(shots, 1)
+        self._shots = {block: np.flatnonzero(owner == k) for k, block in enumerate(blocks)}
+        shape = len(self._times), shots, system.coordinates
+        self.position = torch.zeros(*shape, dtype=torch.float64, device=context.device)
+
+    def add(self, sampled: Sampled) -> None:
+        """Add a batch, at the times that are kept."""
+        place, key = self._place.get(sampled.index), (sampled.trial, sampled.block)
+        shots = self._shots.get(key, np.array([], dtype=np.int64))
+        if place is None or len(shots) == 0:
+            return
+        rows = torch.as_tensor(self._rows(sampled, len(shots)), device=sampled.x.device)
+        self.position[place, torch.as_tensor(shots, device=rows.device)] += sampled.x[rows]
+
+    def _rows(self, sampled: Sampled, shots: int) -> NDArray[np.int64]:
+        """Which samples of the batch are shown."""
+        size, unit = len(sampled.x), sampled.unit
+        key = [self._seed, sampled.trial, sampled.block]
+        if sampled.weights is not None:
+            rng = np.random.default_rng([*key, sampled.index])
+            share = sampled.weights.cpu().numpy()
+            return rng.choice(size, shots, p=share / share.sum())
+        rng = np.random.default_rng(key)
+        if shots > size // unit:
+            return rng.choice(size, shots, replace=shots > size)
+        return rng.choice(size // unit, shots, replace=False) * unit + rng.integers(unit, size=shots)
+
+    def tensors(self) -> list[Tensor]:
+        """The positions, to be added over ranks in place."""
+        return [self.position]
+
+    def results(self, units: Array) -> ByGroup:
+        """The group `shots`."""
+        shots = self.position.shape[1]
+        return {
+            "shots": {
+                "time": self._times,
+                "shot": np.arange(shots),
+                "particle": np.arange(self._shape[0]),
+                "axis": np.arange(self._shape[1]),
+                "position": self.position.cpu().numpy().reshape(-1, shots, *self._shape),
+            }
+        }
