@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 from dsmsim.cli import batch, results, runs
@@ -14,9 +15,17 @@ from dsmsim.errors import DsmsimError, StoppedEarly
 __all__ = ["app", "main"]
 
 # in the order in which `--help` lists them
-COMMANDS = {
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "From an input": (runs.run, runs.resume, runs.check, runs.doctor, runs.init, runs.baseline),
-    "With results": (results.compare, results.compress, results.plot),
+    "With results": (
+        results.compare,
+        results.compress,
+        results.plot,
+        results.report,
+        results.sample,
+        results.watch,
+        results.info,
+    ),
     "On a cluster": (batch.slurm,),
 }
 for panel, commands in COMMANDS.items():

@@ -19,7 +19,7 @@ app = typer.Typer(
 
 InputFile = Annotated[Path, typer.Argument(help="input file (TOML); see `dsmsim init`", metavar="INPUT.toml")]
 RunPath = Annotated[Path, typer.Argument(help="directory of a run", metavar="DIR")]
-OutPath = Annotated[Path | None, typer.Option("--out", help="directory of the run [runs/<input name>]")]
+OutPath = Annotated[Path | None, typer.Option("--out", help="directory of the run \\[runs/<input name>]")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace the files of an earlier run there")]
 
 

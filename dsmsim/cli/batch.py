@@ -18,7 +18,7 @@ def slurm(
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="nodes")] = 1,
     ntasks_per_node: Annotated[
         int | None,
-        typer.Option("--ntasks-per-node", min=1, help="ranks on each node [one for each GPU, or 1]"),
+        typer.Option("--ntasks-per-node", min=1, help="ranks on each node \\[one for each GPU, or 1]"),
     ] = None,
     gpus_per_node: Annotated[int, typer.Option("--gpus-per-node", min=0, help="GPUs on each node")] = 0,
     cpus_per_task: Annotated[int, typer.Option("--cpus-per-task", min=1, help="cores of each rank")] = 1,
@@ -48,7 +48,7 @@ def slurm(
     ] = None,
     out: OutPath = None,
     script: Annotated[
-        Path | None, typer.Option("--script", help="where the script goes [<input name>.sh]")
+        Path | None, typer.Option("--script", help="where the script goes \\[<input name>.sh]")
     ] = None,
     submit: Annotated[bool, typer.Option("--submit", help="give the script to Slurm")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a script that is there")] = False,

@@ -30,7 +30,9 @@ def resume(
     directory: RunPath,
     input_file: Annotated[
         Path | None,
-        typer.Option("--input", help="go on with this input; the physics must be the same [that of the run]"),
+        typer.Option(
+            "--input", help="go on with this input; the physics must be the same \\[that of the run]"
+        ),
     ] = None,
 ) -> None:
     """Continue a run that was stopped, from its newest valid checkpoint, on any number of ranks."""

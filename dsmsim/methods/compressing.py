@@ -293,7 +293,7 @@ def _keep_errors(old: RunDirectory, new: RunDirectory, last: Stage) -> None:
     """The references and the errors against them, in the new directory."""
     from dsmsim.store import update_results
 
-    for file in old.references.glob("*/results.h5"):
+    for file in (*old.references.glob("*/results.h5"), *old.references.glob("*/results.xdmf")):
         target = new.references / file.parent.name / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)

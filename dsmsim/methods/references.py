@@ -16,6 +16,7 @@ from dsmsim.methods import cache
 from dsmsim.methods.installed import Prediction, Progress, entry_of, predict, solve_by
 from dsmsim.store import RunDirectory, StoredResults, read_results, update_results
 from dsmsim.store.files import write_atomically
+from dsmsim.store.xdmf import write_xdmf
 
 CLOSED_FORM = "closed_form"
 EXACT = "exact"
@@ -192,7 +193,9 @@ def reference_results(
     data = cache.find(name, key, progress) if shared else None
     if data is not None:
         write_atomically(file, data)
-        return read_results(file)
+        results = read_results(file)
+        write_xdmf(file, results.results)
+        return results
     solve_by(name, cache.reference_config(config, name), file.parent, progress)
     update_results(file, {}, {"provenance": {"reference_key": key}})
     results = read_results(file)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsmsim.config import Config, Plan, load_config, make_plan
 from dsmsim.config.interactions import PythonPair
+from dsmsim.config.output_table import OBSERVABLES
 from dsmsim.config.terms import PythonTerm
 from dsmsim.errors import ConfigError, StoppedEarly
 from dsmsim.methods.installed import predict, solve_by, takes_world
@@ -144,21 +145,25 @@ def report_baseline(name: str, results: Path, console: Console) -> None:
 
 
 def has_functions(config: Config) -> bool:
-    """Whether the potential calls functions of the user."""
+    """Whether the potential calls functions of the user, or what is measured may."""
     terms = [*config.system.one_body_terms().values(), config.system.interaction]
-    return any(isinstance(term, PythonTerm | PythonPair) for term in terms)
+    known = (*OBSERVABLES, *config.output.expressions)
+    foreign = any(name not in known for name in config.output.observables)
+    return foreign or any(isinstance(term, PythonTerm | PythonPair) for term in terms)
 
 
 def require_physics(config: Config) -> None:
-    """Build potential and initial state once, so that a user's function fails before ranks and files exist.
+    """Build potential, initial state and the user's observables once, before ranks and files exist.
 
     Raises:
         ConfigError: a function of the input cannot be imported, called or differentiated.
     """
     from dsmsim.system import build_initial, build_system
+    from dsmsim.training.rehearsal import rehearse_observables
 
     build_system(config)
     build_initial(config)
+    rehearse_observables(config)
 
 
 def _solve_and_report(config: Config, directory: Path, **options: Any) -> None:
@@ -232,14 +237,14 @@ def _warn_about_sorting() -> None:
 def report(
     config: Config, directory: Path, references: Sequence[str], console: Console | None = None
 ) -> None:
-    """Compare a finished run with its references, draw it, and print errors, checks and places of files.
+    """Compare a finished run with its references, draw it, write its page, and print errors and checks.
 
     A reference that fails does not take the others with it.
 
     Raises:
         ConfigError: at the end, where a reference that was named in the input failed.
     """
-    from dsmsim.analysis import checks_table, plot_run, verdict
+    from dsmsim.analysis import checks_table, plot_run, verdict, write_report
     from dsmsim.store import RunDirectory, read_results
     from dsmsim.terminal import report_console
 
@@ -258,6 +263,12 @@ def report(
     console.print(f"results   {run_directory.results}", markup=False, highlight=False, soft_wrap=True)
     for file in files:
         console.print(f"figure    {file}", markup=False, highlight=False, soft_wrap=True)
+    if config.output.report:
+        try:
+            written = f"report    {write_report(directory)}"
+        except ConfigError as error:  # its libraries are an extra, too
+            written = f"no report: {error}"
+        console.print(written, markup=False, highlight=False, soft_wrap=True)
     for failure in failures:
         if failure is not None and config.compare.with_ != "auto":
             raise failure

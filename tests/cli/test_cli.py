@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from commands import Outcome, call
 from launchers import clean_environment, mpirun, needs_mpirun, run_dsmsim
 from tiny import tiny_config, write_input
+from typer.main import get_command
 
 from dsmsim import __version__
 from dsmsim.cli import app
@@ -43,6 +45,15 @@ def test_help_of_a_command(command: str, option: str) -> None:
     assert outcome.code == 0
     assert f"dsmsim {command} [OPTIONS]" in outcome.out
     assert outcome.err == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_brackets(command: str) -> None:
+    """rich takes what stands in brackets for markup, and drops it, unless a backslash stands before."""
+    shown = "".join(call(command, "--help").out.replace("│", " ").split())
+    for parameter in get_command(app).commands[command].params:  # type: ignore[attr-defined]
+        for default in re.findall(r"\[[^]]+]", parameter.help or ""):
+            assert "".join(default.split()) in shown, parameter.name
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"]])

@@ -35,7 +35,7 @@ def test_run_leaves_what_the_plan_says(finished: tuple[Path, Outcome]) -> None:
     checkpoints = {f"checkpoints/ckpt-{epoch:06d}.h5" for epoch in (0, 2, 4, 6)}
     paths = {f"trajectories/{name}" for name in ("rank-0000.h5", "manifest.json")}
     assert names - {".lock"} == {
-        *("input.toml", "resolved.toml", "log.jsonl", "results.h5", *checkpoints, *paths)
+        *("input.toml", "resolved.toml", "log.jsonl", "results.h5", "results.xdmf", *checkpoints, *paths)
     }
     assert (directory / "input.toml").read_text() == (directory.parent / "input.toml").read_text()
 
@@ -216,6 +216,15 @@ def test_plot_draws_again(finished: tuple[Path, Outcome], tmp_path: Path) -> Non
     for figure in figures:
         assert figure.parent == run / "figures"
         assert figure.read_bytes().startswith(b"\x89PNG")
+    outcome = call(
+        "plot", run / "results.h5", "--format", "pdf", "--times", "0,0.04", "--out", tmp_path / "pdf"
+    )
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "pdf" / "density.pdf").read_bytes().startswith(b"%PDF")
+    for wrong in (["--format", "jpg"], ["--times", "0,99"], ["--times", "soon"]):
+        outcome = call("plot", run, *wrong)
+        assert outcome.code == 2
+        assert wrong[0] in outcome.err
 
 
 def test_run_draws_and_removes_its_figures(tmp_path: Path) -> None:
