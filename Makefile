@@ -10,11 +10,12 @@ BIN := $(VENV)/bin
 # two ranks on a laptop: one thread each, and no spinning while they wait for each other
 RANKS_ENV := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
-.PHONY: demo test kills fuzz lint clean help
+.PHONY: demo test docs kills fuzz lint clean help
 
 help:
 	@echo "make demo    two bosons on two MPI ranks: a table of errors, figures, results.h5"
 	@echo "make test    everything the project tests"
+	@echo "make docs    these pages as a site, build/docs/html/index.html; examples in them are run"
 	@echo "make kills   200 runs or ranks killed at random moments: every one must be resumed exactly"
 	@echo "make fuzz    thousands of random inputs: a plan or an error that names the key"
 	@echo "make lint    ruff and mypy only"
@@ -25,10 +26,15 @@ demo: $(VENV)/.demo
 	@$(RANKS_ENV) DSMSIM_PROGRESS=$$([ -t 2 ] && echo bar || echo lines) \
 	  mpirun -n 2 dsmsim run inputs/two_bosons.toml --out runs/demo --overwrite
 
-test: $(VENV)/.test lint
+test: $(VENV)/.test lint docs
 	$(RANKS_ENV) pytest
 	$(RANKS_ENV) timeout 600 mpirun -n 2 python -m pytest -q -x --with-mpi tests/mpi
 	$(RANKS_ENV) timeout 600 mpirun -n 3 python -m pytest -q -x --with-mpi tests/mpi
+
+# warnings are errors; -E: references follow the program, which Sphinx does not see
+docs: $(VENV)/.docs
+	$(RANKS_ENV) sphinx-build -q -E -W --keep-going -b doctest docs build/docs/doctest
+	$(RANKS_ENV) sphinx-build -q -E -W --keep-going -b html docs build/docs/html
 
 # more of what the tests do a little of: 200 kills at random moments; ten times as many random inputs
 kills: $(VENV)/.test
@@ -48,12 +54,16 @@ $(VENV)/.torch:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[mpi,plot]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[mpi,plot,report]"
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[mpi,plot,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[mpi,plot,report,test]"
 	@touch $(VENV)/.demo $@
+
+$(VENV)/.docs: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
