@@ -18,6 +18,7 @@ LONGEST_FILE = 450
 
 # what each top-level room may import of dsmsim; "*" is everything but the command line
 TABLE: dict[str, set[str]] = {
+    "": {"opening"},  # dsmsim/__init__.py
     "errors": set(),
     "config": {"errors", "tensor_shapes"},
     "system": {"config", "errors"},
@@ -37,6 +38,7 @@ TABLE: dict[str, set[str]] = {
         *("residuals", "measure", "parallel", "store", "errors"),
     },
     "analysis": {"store", "measure", "system", "config", "errors"},
+    "opening": {"store", "errors"},
     "terminal": {"config", "errors"},
     "methods": {"*"},
     "cli": {"*"},
@@ -44,7 +46,10 @@ TABLE: dict[str, set[str]] = {
 }
 BASELINES = {"config", "system", "tdvp", "measure", "parallel", "store", "errors"}
 # libraries that belong to one room
-OWNERS = {"h5py": "store", "mpi4py": "parallel", "torch.distributed": "parallel", "matplotlib": "analysis"}
+OWNERS = {
+    **{"h5py": "store", "mpi4py": "parallel", "torch.distributed": "parallel"},
+    **{"matplotlib": "analysis", "plotly": "analysis", "jinja2": "analysis"},
+}
 # libraries that a room may use besides the standard library, where the list is short
 LIBRARIES: dict[str, set[str]] = {
     "errors": set(),
@@ -121,7 +126,7 @@ def offences(text: str, module: str, is_package: bool = False) -> list[str]:
 
 def test_every_room_is_in_the_table() -> None:
     rooms = {room(module) for module, _ in modules_of("dsmsim")} - {""}
-    assert rooms == set(TABLE)
+    assert rooms == set(TABLE) - {""}
 
 
 @pytest.mark.parametrize("package", ["dsmsim", "baselines"])
@@ -152,6 +157,7 @@ def test_imports_follow_the_table(package: str) -> None:
         ("dsmsim.training.loop", "from torch import distributed"),
         ("dsmsim.training.loop", "import importlib\nimportlib.import_module('mpi4py.MPI')"),
         ("dsmsim.store.files", "import matplotlib.pyplot as plt"),
+        ("dsmsim.methods", "from plotly.offline import get_plotlyjs"),
         ("dsmsim.methods", "from dsmsim.cli import app"),
         ("dsmsim.methods", "from baselines import split_step"),
         ("baselines.grid", "from dsmsim.networks import Fields"),
