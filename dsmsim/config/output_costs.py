@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from dsmsim.config.output_table import knows_wave_function
+
 if TYPE_CHECKING:
     from dsmsim.config.model import Config
 
@@ -50,9 +52,11 @@ def observable_numbers(config: Config) -> Numbers:
         "escape": Numbers(2 * THRESHOLDS, 2 * THRESHOLDS + 1),
     }
     # per kept time
+    # positions, two velocities, and log psi where it is known
+    shot = SHOTS * (3 * n + 2 * knows_wave_function(config))
     sometimes = {
         "pairs": Numbers(4 * c * c * paired, (4 * c * c + c + 1) * paired),
-        "shots": Numbers(SHOTS * n, SHOTS * n),
+        "shots": Numbers(shot, shot),
         "coherence": Numbers(8 * c * c + 4 * ORBITALS * c + 2 * ORBITALS, 2 * CHI_SAMPLES * (CHI_POINTS + 1)),
         "momentum": Numbers(2 * MOMENTA, 2 * MOMENTA + 1),
     }

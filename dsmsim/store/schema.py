@@ -165,12 +165,21 @@ _DISTRIBUTIONS = {
     ),
 }
 
+_PER_SHOT = ("time", "shot", "particle", "axis")
 _SHOTS = {
     "time": _TIME,
     "shot": Variable(("shot",), "1", "single shot, the same sample at all times", "int"),
     "particle": _PARTICLE,
     "axis": _AXIS,
-    "position": Variable(("time", "shot", "particle", "axis"), "length", "position"),
+    "position": Variable(_PER_SHOT, "length", "position"),
+    "osmotic_velocity": Variable(_PER_SHOT, "length/time", "osmotic velocity u at the position"),
+    "current_velocity": Variable(_PER_SHOT, "length/time", "current velocity v at the position"),
+    "log_psi_re": Variable(
+        ("time", "shot"), "1", "logarithm of the wave function up to a constant for each time, real part"
+    ),
+    "log_psi_im": Variable(
+        ("time", "shot"), "1", "logarithm of the wave function, imaginary part, modulo 2 pi"
+    ),
 }
 
 # any other name is an average of the user's own, over time

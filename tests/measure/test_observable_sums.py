@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from ensembles import draw, exact_form, gaussian_config
 from gaussian_truths import add_batch, context_of, sums_of, truths
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dsmsim.errors import ConfigError
 from dsmsim.measure import Context, EnsembleSums, build_observables
@@ -162,6 +164,26 @@ def test_shots_are_samples_of_different_blocks_and_stay_the_same_at_all_times() 
     owner = (shots["position"][0, :, 0, 0] // 1000.0).astype(int)
     assert np.bincount(owner).tolist() == [20] * 5
     assert len(np.unique(shots["position"][0, :, 0, 0])) == 100  # no sample twice
+    assert "log_psi_re" not in shots
+
+
+def test_fields_and_wave_function_of_shots_are_those_at_their_positions() -> None:
+    context = replace(context_of(CONFIG, TIMES, blocks=2, size=100), knows_wave=True)
+    sums, x = sums_of(CONFIG, context), torch.randn(200, 3, dtype=torch.float64)
+    for block in range(2):
+        here = x[100 * block : 100 * (block + 1)]
+        for index, time in enumerate(TIMES.tolist()):
+
+            def log_psi(y: Tensor, time: float = time) -> Tensor:
+                return torch.stack([y.sum(1) + time, y[:, 0] * y[:, 1]], -1)
+
+            sums.add(index, 0, here, here**2, here - time, time, block=block, log_psi=log_psi)
+    shots = sums.groups()["shots"]
+    position = shots["position"][..., 0]
+    np.testing.assert_allclose(shots["osmotic_velocity"][..., 0], position**2)
+    np.testing.assert_allclose(shots["current_velocity"][..., 0], position - shots["time"][:, None, None])
+    np.testing.assert_allclose(shots["log_psi_re"], position.sum(2) + shots["time"][:, None])
+    np.testing.assert_allclose(shots["log_psi_im"], position[..., 0] * position[..., 1])
 
 
 def test_in_more_dimensions_every_axis_has_its_own() -> None:
