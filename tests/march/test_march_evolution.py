@@ -17,7 +17,6 @@ from tiny import tiny_config
 from dsmsim.config import Config
 from dsmsim.errors import DivergedError
 from dsmsim.march.evolution import LONGEST, STEPS_OF_OWN_TIME, TURN, March
-from dsmsim.march.model import Local
 from dsmsim.parallel import World
 from dsmsim.system import closed_form
 from dsmsim.training.marching import marched_fields, new_march
@@ -361,12 +360,12 @@ def test_steps_that_become_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("static", [True, False])
 def test_an_energy_that_runs_away(static: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where V is static it cannot."""
-    true_energy = March._energy
+    true_energy = March._mean_energy
 
-    def energy(march: March, local: Local) -> float:
-        return true_energy(march, local) * (5.0 if march.number > 1 else 1.0)
+    def energy(march: March, t: float) -> float:
+        return true_energy(march, t) * (5.0 if march.number > 1 else 1.0)
 
-    monkeypatch.setattr(March, "_energy", energy)
+    monkeypatch.setattr(March, "_mean_energy", energy)
     _, march = march_of({**MOVING, **COLLIDING, "march.dt": 0.05, **({} if static else QUENCH)})
     if not static:
         assert go_on(march).done
