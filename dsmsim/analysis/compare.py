@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator, make_interp_spline
 
-from dsmsim.analysis.correlations_error import correlation_errors
+from dsmsim.analysis.correlations_error import MEAN_ABSOLUTE, correlation_errors
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
 from dsmsim.system import closed_form
@@ -44,7 +44,6 @@ Group = Mapping[str, NDArray[Any]]
 Results = Mapping[str, Group]
 
 ZERO_MEAN = 1e-6  # of the standard deviation: a mean that small at all times is zero by symmetry
-MEAN_ABSOLUTE = float(np.sqrt(2.0 / np.pi))  # E|z| of a standard normal z
 
 
 def compare(

@@ -5,7 +5,8 @@
     occupation_error   largest |n_k - n_k_true| of the natural occupations
 
 Both are interpolated by splines of fifth order onto one grid, as fine as the finer of the two, and are zero
-beyond their own points.
+beyond their own points. The pair density of samples is one of averages over cells: there it is the reference
+that is averaged over them. Beside what is sampled stands the distance that sampling alone would give.
 
 Shapes: T times, M points, K orbitals.
 """
@@ -24,6 +25,7 @@ Group = Mapping[str, NDArray[Any]]
 Results = Mapping[str, Group]
 
 DEGREE = 5
+MEAN_ABSOLUTE = float(np.sqrt(2.0 / np.pi))  # E|z| of a standard normal z
 # of a common grid: a momentum axis may be long and fine
 MOST_POINTS = 20_000
 
@@ -31,20 +33,28 @@ MOST_POINTS = 20_000
 def correlation_errors(results: Results, reference: Results) -> dict[str, float]:
     """The metrics of the groups `correlations` and `momentum` that both have; empty where there are none."""
     found: dict[str, float] = {}
-    for name, group, axes, value in (
-        ("pair_density_l1", "correlations", ("x", "x_prime"), "pair_density"),
-        ("momentum_l1", "momentum", ("p",), "momentum_density"),
+    for name, group, axes, value, in_cells in (
+        ("pair_density_l1", "correlations", ("x", "x_prime"), "pair_density", True),
+        ("momentum_l1", "momentum", ("p",), "momentum_density", False),
     ):
         run, truth = results.get(group, {}), reference.get(group, {})
-        if value in run and value in truth:
-            pairs = common_times(run["time"], truth["time"])
-            distances = [
-                _distance([run[a] for a in axes], run[value][i], [truth[a] for a in axes], truth[value][j])
-                for i, j in pairs
-            ]
-            if distances:
-                found[f"{name}_max"] = float(np.max(distances))
-                found[f"{name}_mean"] = float(np.mean(distances))
+        if value not in run or value not in truth:
+            continue
+        noise, other_noise = (each.get(f"{value}_stderr") for each in (run, truth))
+        averages = in_cells and noise is not None and other_noise is None
+        measure = _distance_in_cells if averages else _distance
+        own, others = [run[a] for a in axes], [truth[a] for a in axes]
+        pairs = [
+            (i, j) for i, j in common_times(run["time"], truth["time"]) if np.isfinite(run[value][i]).all()
+        ]
+        if pairs:
+            distances = [measure(own, run[value][i], others, truth[value][j]) for i, j in pairs]
+            found[f"{name}_max"] = float(np.max(distances))
+            found[f"{name}_mean"] = float(np.mean(distances))
+            if noise is not None:
+                cell = float(np.prod([x[1] - x[0] for x in own]))
+                floors = [MEAN_ABSOLUTE * noise[i].sum() * cell for i, _ in pairs]
+                found[f"{name}_floor"] = float(np.mean(floors))
     run, truth = results.get("correlations", {}), reference.get("correlations", {})
     if "occupation" in run and "occupation" in truth:
         largest = [
@@ -77,6 +87,18 @@ def _distance(axes: list[Array], values: Array, other_axes: list[Array], others:
         cell *= float(grid[1] - grid[0])
         values, others = _onto(grid, x, values, axis), _onto(grid, y, others, axis)
     return float(np.abs(values - others).sum() * cell)
+
+
+def _distance_in_cells(axes: list[Array], values: Array, other_axes: list[Array], others: Array) -> float:
+    """The same for averages over the cells around the points of `axes`, and values at points of others."""
+    volume = 1.0
+    for axis, (x, y) in enumerate(zip(axes, other_axes, strict=True)):
+        width = float(x[1] - x[0])
+        edges = np.clip(np.append(x - 0.5 * width, x[-1] + 0.5 * width), y[0], y[-1])
+        spline = make_interp_spline(y, others, k=min(DEGREE, len(y) - 1), axis=axis)
+        others = np.diff(spline.antiderivative()(edges), axis=axis) / width
+        volume *= width
+    return float(np.abs(values - others).sum() * volume)
 
 
 def _common_grid(x: Array, y: Array) -> Array:

@@ -37,6 +37,7 @@ METRICS = {
 }
 TRAIN_MORE = "Raise train.epochs, then train.points or network.width"  # what helps a run
 FLOORS = {"variance_error_mean": "variance_error_floor", "density_l1_mean": "density_l1_floor"}
+FLOORS |= {f"{name}_mean": f"{name}_floor" for name in ("pair_density_l1", "momentum_l1")}
 # the reference's own error of the same kind
 OWN = {name: "reference_error_variance" for name in ("E_v", "E_v_all", "variance_error_mean")}
 OWN |= {name: "reference_error_density" for name in ("density_l1_mean", "density_l1_max")}

@@ -290,6 +290,8 @@ _ERRORS = {
     "E_v_field": Variable((), "1", "relative L2 error of the current velocity, weighted by the density"),
     "pair_density_l1_max": Variable((), "1", "largest L1 distance of the two-body densities over time"),
     "pair_density_l1_mean": Variable((), "1", "mean L1 distance of the two-body densities over time"),
+    "pair_density_l1_floor": Variable((), "1", "L1 distance of two-body densities by sampling alone"),
+    "momentum_l1_floor": Variable((), "1", "L1 distance of momentum densities by sampling alone"),
     "momentum_l1_max": Variable((), "1", "largest L1 distance of the momentum densities over time"),
     "momentum_l1_mean": Variable((), "1", "mean L1 distance of the momentum densities over time"),
     "occupation_error": Variable((), "1", "largest difference of a natural occupation"),

@@ -43,6 +43,24 @@ def test_distances_of_moved_probability() -> None:
     assert found["occupation_error"] == pytest.approx(0.05)
 
 
+def test_samples_are_averages_over_cells_and_have_a_floor() -> None:
+    truth, coarse = pairs(X, P, AT), np.linspace(X[0] + 0.5, X[-1] - 0.5, 15)
+    width, run = coarse[1] - coarse[0], pairs(coarse, P, AT)
+    points = correlation_errors(run, truth)["pair_density_l1_max"]
+    fine = coarse[:, None] + width * ((np.arange(200) + 0.5) / 200 - 0.5)
+    inside = pairs(fine.ravel(), P, AT)["correlations"]["pair_density"]
+    cells = inside.reshape(len(AT), 15, 200, 15, 200).mean((2, 4))
+    run["correlations"] |= {"pair_density": cells, "pair_density_stderr": np.full_like(cells, 0.01)}
+    run["momentum"]["momentum_density_stderr"] = np.full_like(run["momentum"]["momentum_density"], 0.02)
+    run["momentum"]["momentum_density"][1] = np.nan  # a time without an answer
+    found = correlation_errors(run, truth)
+    assert found["pair_density_l1_max"] < 0.01 * points
+    size = np.sqrt(2.0 / np.pi)
+    assert found["pair_density_l1_floor"] == pytest.approx(size * 0.01 * (15 * width) ** 2)
+    assert found["momentum_l1_floor"] == pytest.approx(size * 0.02 * len(P) * (P[1] - P[0]))
+    assert found["momentum_l1_max"] == 0.0
+
+
 def test_other_points_and_other_times() -> None:
     """Another box, another spacing, fewer orbitals, and only some times in common."""
     run = pairs(X, P, AT)
