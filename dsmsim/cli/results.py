@@ -111,7 +111,7 @@ def plot(
 ) -> None:
     """Draw the figures of a run again, each as wide as a column of a journal."""
     from dsmsim.analysis import plot_run
-    from dsmsim.methods.sample import asked_times
+    from dsmsim.methods.times import asked_times
 
     for file in plot_run(path, out, format=format, times=asked_times(times)):
         typer.echo(f"figure    {file}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dsmsim import __version__
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError, StoreError
+from dsmsim.methods.times import asked_times
 
 if TYPE_CHECKING:
     from dsmsim.store import RunDirectory
@@ -78,25 +78,6 @@ def _count(text: str, draws: str | None) -> int:
     if draws == "antithetic" and number % 2:
         raise ConfigError(f"-n {text}: antithetic samples come in pairs; write an even number")
     return int(number)
-
-
-def asked_times(text: str) -> int | tuple[float, ...]:
-    """A number of times if it is one integer, else times; nothing for an empty text."""
-    fix = "write times such as 0,0.5,1.0, or how many equidistant ones, such as 11 (a single time: 1.0)"
-    words = [word.strip() for word in text.split(",")]
-    if words == [""]:
-        return ()
-    if len(words) == 1 and words[0].isdigit():
-        if int(words[0]) < 2:
-            raise ConfigError(f"--times {text}: a number of times is at least 2; {fix}")
-        return int(words[0])
-    try:
-        times = tuple(float(word) for word in words)
-    except ValueError:
-        raise ConfigError(f"--times {text}: {fix}") from None
-    if not all(before < after for before, after in itertools.pairwise((-math.inf, *times, math.inf))):
-        raise ConfigError(f"--times {text}: times must increase; {fix}")
-    return times
 
 
 def _within(times: int | tuple[float, ...], end: float) -> list[float]:
