@@ -117,6 +117,22 @@ def test_expressions_and_functions_of_the_users_own_are_stored_with_their_units(
     assert stored.attributes["user/product"]["long_name"] == "average of x1 * x2"
 
 
+def test_an_installed_package_may_bring_an_observable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "radii-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: radii\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[dsmsim.observables]\nhyperradius = {HERE}:radius\n")
+    with pytest.raises(ConfigError, match="there is no observable 'hyperradius'"):
+        rehearse_observables(tiny_config({"output.observables": ["hyperradius"]}))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = measured({"output.observables": ["hyperradius"]})
+    assert found.groups()["user"]["radius"].shape == found.groups()["user"]["time"].shape
+    with pytest.raises(ConfigError, match=r"there are .*hyperradius.*smooth_density"):
+        rehearse_observables(tiny_config({"output.observables": ["hyperradios"]}))
+
+
 def test_an_expression_that_is_not_a_number_harms_nothing_else() -> None:
     groups = measured({"output.expressions": {"bad": "log(x1)", "good": "x1"}}).groups()
     assert np.all(np.isnan(groups["user"]["bad"]))
