@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator, make_interp_spline
 
-from dsmsim.analysis.correlations_error import MEAN_ABSOLUTE, correlation_errors
+from dsmsim.analysis.correlations_error import MEAN_ABSOLUTE, cell_edges, correlation_errors
 from dsmsim.config import Config
 from dsmsim.errors import ConfigError
 from dsmsim.system import closed_form
@@ -185,12 +185,6 @@ def cell_averages(density: Group, centers: Array) -> Array:
         sums = np.concatenate((np.zeros((len(values), 1)), np.cumsum(values * np.diff(own), axis=1)), axis=1)
         cumulative = PchipInterpolator(own, sums, axis=1)(np.clip(edges, own[0], own[-1]))
     return np.asarray(np.diff(cumulative, axis=1) / np.diff(edges))
-
-
-def cell_edges(centers: Array) -> Array:
-    """(C + 1,) edges of equidistant cells from their centres (C,), C >= 2."""
-    half = 0.5 * (centers[-1] - centers[0]) / (len(centers) - 1)
-    return np.linspace(centers[0] - half, centers[-1] + half, len(centers) + 1)
 
 
 def _observables(results: Results, whose: str) -> Group:

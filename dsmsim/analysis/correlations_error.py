@@ -91,14 +91,27 @@ def _distance(axes: list[Array], values: Array, other_axes: list[Array], others:
 
 def _distance_in_cells(axes: list[Array], values: Array, other_axes: list[Array], others: Array) -> float:
     """The same for averages over the cells around the points of `axes`, and values at points of others."""
-    volume = 1.0
+    cell = 1.0
     for axis, (x, y) in enumerate(zip(axes, other_axes, strict=True)):
-        width = float(x[1] - x[0])
-        edges = np.clip(np.append(x - 0.5 * width, x[-1] + 0.5 * width), y[0], y[-1])
-        spline = make_interp_spline(y, others, k=min(DEGREE, len(y) - 1), axis=axis)
-        others = np.diff(spline.antiderivative()(edges), axis=axis) / width
-        volume *= width
-    return float(np.abs(values - others).sum() * volume)
+        others = np.moveaxis(np.tensordot(onto(y, x, averages=True), others, (1, axis)), 0, axis)
+        cell *= float(x[1] - x[0])
+    return float(np.abs(values - others).sum() * cell)
+
+
+def cell_edges(centers: Array) -> Array:
+    """(C + 1,) edges of equidistant cells from their centres (C,), C >= 2."""
+    half = 0.5 * (centers[-1] - centers[0]) / (len(centers) - 1)
+    return np.linspace(centers[0] - half, centers[-1] + half, len(centers) + 1)
+
+
+def onto(x: Array, centers: Array, averages: bool) -> Array:
+    """The matrix (C, M) from values at the points x to those elsewhere, or to averages over cells there."""
+    spline = make_interp_spline(x, np.eye(len(x)), k=min(DEGREE, len(x) - 1))
+    if not averages:
+        inside = (centers >= x[0]) & (centers <= x[-1])
+        return np.where(inside[:, None], spline(np.clip(centers, x[0], x[-1])), 0.0)
+    edges = cell_edges(centers)
+    return np.diff(spline.antiderivative()(np.clip(edges, x[0], x[-1])), axis=0) / np.diff(edges)[:, None]
 
 
 def _common_grid(x: Array, y: Array) -> Array:

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline, make_interp_spline
 from scipy.special import ndtr
 
-from dsmsim.analysis.compare import at_times, cell_averages, cell_edges
-from dsmsim.analysis.correlations_error import common_times
+from dsmsim.analysis.compare import at_times, cell_averages
+from dsmsim.analysis.correlations_error import cell_edges, common_times, onto
 
 if TYPE_CHECKING:
     from dsmsim.analysis.loading import RunToPlot
@@ -245,32 +245,22 @@ def _from_correlations(
     return found
 
 
-def _onto(x: Array, centers: Array, averages: bool) -> Array:
-    """The matrix (C, M) from values at the points x to those elsewhere, or to averages over cells there."""
-    spline = make_interp_spline(x, np.eye(len(x)), k=min(DEGREE, len(x) - 1))
-    if not averages:
-        inside = (centers >= x[0]) & (centers <= x[-1])
-        return np.where(inside[:, None], spline(np.clip(centers, x[0], x[-1])), 0.0)
-    edges = cell_edges(centers)
-    return np.diff(spline.antiderivative()(np.clip(edges, x[0], x[-1])), axis=0) / np.diff(edges)[:, None]
-
-
 def _pair_density_of(found: Profile, group: Group, index: int) -> Array:
     # what is sampled is counted in cells
-    to = _onto(group["x"], found.x, found.stderr is not None)
+    to = onto(group["x"], found.x, found.stderr is not None)
     return np.asarray(to @ group["pair_density"][index] @ to.T)
 
 
 def _g2_of(found: Profile, group: Group, index: int) -> Array:
     x = group["x"]
-    to = _onto(x, found.x, found.stderr is not None)
+    to = onto(x, found.x, found.stderr is not None)
     one = to @ (group["pair_density"][index].sum(1) * (x[1] - x[0]))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(_pair_density_of(found, group, index) / (one[:, None] * one))
 
 
 def _matrix_of(found: Profile, group: Group, index: int) -> Array:
-    to = _onto(group["x"], found.x, averages=False)
+    to = onto(group["x"], found.x, averages=False)
     matrix = group["density_matrix_re"][index] + 1j * group["density_matrix_im"][index]
     return np.asarray(np.abs(to @ matrix @ to.T))
 
@@ -296,4 +286,4 @@ def _distances_of(found: Profile, group: Group, index: int) -> Array:
 
 
 def _momentum_of(found: Profile, group: Group, index: int) -> Array:
-    return np.asarray(_onto(group["p"], found.x, averages=False) @ group["momentum_density"][index])
+    return np.asarray(onto(group["p"], found.x, averages=False) @ group["momentum_density"][index])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from synthetic import TIMES, Results, exact_results, moving_gaussian, observed
 
 from dsmsim.analysis import profiles
-from dsmsim.analysis.compare import cell_edges
+from dsmsim.analysis.correlations_error import cell_edges
 from dsmsim.analysis.loading import CLOSED_FORM, RunToPlot
 from dsmsim.analysis.profiles import Profile
 from dsmsim.config import Config
