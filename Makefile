@@ -5,17 +5,21 @@
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 # two ranks on a laptop: one thread each, and no spinning while they wait for each other
 RANKS_ENV := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
-.PHONY: demo test docs kills fuzz lint clean help
+.PHONY: demo test docs reproduce reproduce-quick kills fuzz lint clean help
 
 help:
 	@echo "make demo    two bosons on two MPI ranks: a table of errors, figures, results.h5"
 	@echo "make test    everything the project tests"
 	@echo "make docs    these pages as a site, build/docs/html/index.html; examples in them are run"
+	@echo "make reproduce        every published experiment beside what was published: docs/published.md, in hours;"
+	@echo "                      it goes on where it was interrupted (JOBS=2: how many runs side by side)"
+	@echo "make reproduce-quick  less of it, in a quarter of an hour: runs/reproduce/quick/published.md"
 	@echo "make kills   200 runs or ranks killed at random moments: every one must be resumed exactly"
 	@echo "make fuzz    thousands of random inputs: a plan or an error that names the key"
 	@echo "make lint    ruff and mypy only"
@@ -42,6 +46,15 @@ kills: $(VENV)/.test
 
 fuzz: $(VENV)/.test
 	$(RANKS_ENV) DSMSIM_FUZZ=10 pytest --timeout 3600 tests/config/test_fuzz.py tests/cli/test_cli_fuzz.py
+
+# what is finished is kept, so that this can be stopped and started again at any time
+reproduce: $(VENV)/.test
+	$(RANKS_ENV) python -m tools.reproduce run --jobs $(JOBS)
+	$(RANKS_ENV) python -m tools.reproduce page --docs
+
+reproduce-quick: $(VENV)/.test
+	$(RANKS_ENV) python -m tools.reproduce run --profile quick --jobs $(JOBS)
+	$(RANKS_ENV) python -m tools.reproduce page --profile quick
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,0 +1,88 @@
+"""What the tasks left on disk, for those who show it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dsmsim.analysis import Entry
+from dsmsim.config import Config
+from dsmsim.methods.comparing import compare_several
+from dsmsim.store import StoredResults, read_results, stored_config
+from tools.reproduce.columns import read_columns
+from tools.reproduce.task import Task
+
+RESULTS, MEASUREMENT = "results.h5", "measurement.h5"
+SIGNATURE, REASON = "task.json", "reason.txt"
+CLOSED_FORM = "closed_form"
+
+
+@dataclass
+class Found:
+    """Results of tasks below one directory.
+
+    Attributes:
+        out: the directory; a task's is OUT/SECTION/NAME.
+        used: keys of the tasks that were asked for and have results, for the page's list of files.
+    """
+
+    out: Path
+    used: set[str] = field(default_factory=set)
+
+    def directory(self, task: Task) -> Path:
+        """Where a task's files are."""
+        return self.out / task.section / task.name
+
+    def file(self, task: Task) -> Path:
+        """The HDF5 file with what came of it."""
+        return self.directory(task) / (MEASUREMENT if task.method == "measure" else RESULTS)
+
+    def state(self, task: Task) -> str:
+        """ "done", "stale" (made from another input or settings), "refused" (see `reason`) or "missing"."""
+        signature = self.directory(task) / SIGNATURE
+        if signature.is_file() and json.loads(signature.read_text(encoding="utf-8")) != task.signature():
+            return "stale"
+        if self.file(task).is_file():
+            return "done"
+        return "refused" if (self.directory(task) / REASON).is_file() else "missing"
+
+    def reason(self, task: Task) -> str:
+        """Why there are no results: what the program said, or that it was not run."""
+        file = self.directory(task) / REASON
+        return file.read_text(encoding="utf-8").strip() if file.is_file() else "not run"
+
+    def results(self, task: Task) -> StoredResults | None:
+        """Of a run or baseline; None where there are none."""
+        if self.state(task) != "done":
+            return None
+        self.used.add(task.key)
+        return read_results(self.file(task))
+
+    def config(self, task: Task) -> Config | None:
+        """The resolved input of a finished run; None where there is none."""
+        stored = self.results(task)
+        return None if stored is None else stored_config(stored.attributes)
+
+    def columns(self, task: Task) -> Mapping[str, NDArray[Any]] | None:
+        """Of a measurement; None where there are none."""
+        if self.state(task) != "done":
+            return None
+        self.used.add(task.key)
+        return read_columns(self.file(task))
+
+    def entry(self, task: Task, reference: Task | None) -> Entry | None:
+        """Errors of a run against another task, or the closed form; None where results are missing."""
+        if self.state(task) != "done" or (reference is not None and self.state(reference) != "done"):
+            return None
+        return self.entries([task], reference)[0]
+
+    def entries(self, tasks: Sequence[Task], reference: Task | None) -> list[Entry]:
+        """Errors of several finished runs against one reference."""
+        against = Path(CLOSED_FORM) if reference is None else self.directory(reference)
+        self.used.update(task.key for task in [*tasks, *([reference] if reference else [])])
+        return compare_several([self.directory(task) for task in tasks], against)

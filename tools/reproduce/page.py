@@ -1,0 +1,193 @@
+"""The page: every section's words, tables and pictures, and what the numbers say of themselves."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from tools.reproduce.chapter import Chapter, Grid, Picture, RowsTable, Words
+from tools.reproduce.found import Found
+from tools.reproduce.judging import competitions, sentence, summary_lines
+from tools.reproduce.profile import Profile
+from tools.reproduce.rows import Row, best
+from tools.reproduce.sections import section
+from tools.reproduce.wording import costs, number, published, published_time, table, task_input
+
+PAGE, PICTURES = "published.md", "published"
+DOTS, QUALITY = 160, 88  # per inch; of WebP
+HEADER = (
+    "metric",
+    "method",
+    "published",
+    "ours",
+    "exact",
+    "sampling alone",
+    "CPU s",
+    "published time",
+    "input",
+)
+
+INTRODUCTION = """\
+# Published results, reproduced
+
+Every experiment of the publications this program stands on, run again, and some beyond them. All numbers and
+figures on this page are computed from the HDF5 files of `{command}` by
+`python -m tools.reproduce page{options}`; only the column "published" is quoted: from E. Orlova et al., "Deep
+Stochastic Mechanics" (ICML 2024) and its authors' notebooks unless another source is named.
+
+- **Errors** stand with their spread over seeds (±, standard deviation) or, of one seed, over trials;
+  "sampling alone" is what an exact sampler of as many samples would show.
+- **CPU s** are all CPU seconds of a run on one core, with sampling and measuring, and in brackets those of
+  training or propagation alone. The factor beside a published time is that time over our CPU seconds.
+- **bold**: the smallest error of its metric, exact and grid solvers left out of the competition."""
+
+
+def write_page(
+    profile: Profile, names: Sequence[str], found: Found, target: Path, console: Console
+) -> list[Row]:
+    """Write TARGET/published.md and TARGET/published/*.webp, and print the tables.
+
+    Returns:
+        All rows with a published value, for those who want to judge them.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    from dsmsim.analysis.figures import style
+
+    with style():
+        chapters = [section(name).chapter(profile, found) for name in names]
+        (target / PICTURES).mkdir(parents=True, exist_ok=True)
+        for picture in (block for chapter in chapters for block in chapter.blocks):
+            if isinstance(picture, Picture):
+                save(picture, target / PICTURES)
+    rows = [row for chapter in chapters for row in rows_of(chapter)]
+    make = "make reproduce" if profile.name == "full" else f"make reproduce-{profile.name}"
+    options = "" if profile.name == "full" else f" --profile {profile.name}"
+    parts = [INTRODUCTION.format(command=make, options=options), summary(rows, found, names, profile)]
+    parts += [markdown(chapter) for chapter in chapters]
+    parts.append(sources(profile, names, found))
+    (target / PAGE).write_text("\n\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    for case, group in groupby(rows, key=lambda row: row.case):
+        console.print(terminal_table(case, list(group)))
+    console.print(f"{target / PAGE}", highlight=False)
+    return [row for row in rows if row.published is not None]
+
+
+def rows_of(chapter: Chapter) -> list[Row]:
+    """All rows of a chapter's tables."""
+    return [row for block in chapter.blocks if isinstance(block, RowsTable) for row in block.rows]
+
+
+def save(picture: Picture, directory: Path) -> None:
+    """A figure as WebP."""
+    data = io.BytesIO()
+    picture.figure.savefig(data, format="png", dpi=DOTS)
+    with Image.open(data) as image:
+        image.convert("RGB").save(directory / f"{picture.name}.webp", quality=QUALITY, method=6)
+
+
+def summary(rows: Sequence[Row], found: Found, names: Sequence[str], profile: Profile) -> str:
+    """What the tables say altogether, and how much stands behind them."""
+    states = [found.state(task) for name in names for task in section(name).tasks(profile)]
+    gaps = len(states) - states.count("done")
+    stands = f"- {states.count('done')} of {len(states)} tasks stand behind this page"
+    stands += f"; of the other {gaps} the table at the end says why." if gaps else "."
+    return "\n".join(["## In short", "", *summary_lines(rows), stands])
+
+
+def markdown(chapter: Chapter) -> str:
+    """A chapter as Markdown."""
+    parts = [f"## {chapter.title}"]
+    for block in chapter.blocks:
+        if isinstance(block, Words):
+            parts.append(block.markdown.strip())
+        elif isinstance(block, Grid):
+            parts.append(table(block.header, block.cells))
+        elif isinstance(block, Picture):
+            parts.append(f"![{block.caption}]({PICTURES}/{block.name}.webp)\n\n*{block.caption}*")
+        else:
+            for case, group in groupby(block.rows, key=lambda row: row.case):
+                parts += rows_markdown(case, list(group))
+    return "\n\n".join(parts)
+
+
+def rows_markdown(case: str, rows: Sequence[Row]) -> list[str]:
+    """The table of one case, and who is best in it."""
+    cells, notes = [], []
+    ordered = sorted(rows, key=lambda row: [each.metric for each in rows].index(row.metric))
+    for metric, group in groupby(ordered, key=lambda row: row.metric):
+        lines = list(group)
+        winner = best(lines) if sum(row.ours is not None and not row.reference for row in lines) > 1 else None
+        for k, row in enumerate(lines):
+            ours = number(row.ours) if row.ours is not None else "-"
+            cells.append(
+                [
+                    metric if k == 0 else "",
+                    row.method,
+                    published(row.published),
+                    f"**{ours}**" if row is winner else ours,
+                    "-" if row.exact is None else f"{row.exact:.6g}",
+                    "-" if row.floor is None else f"{row.floor:.2g}",
+                    costs(row),
+                    published_time(row),
+                    task_input(row.task),
+                ]
+            )
+            if row.note:
+                notes.append(f"{row.method}, {row.metric}: {row.note}.")
+    sentences = [sentence(own, winner) for own, winner in competitions(rows)]
+    parts = [f"### {case}", table(HEADER, cells)]
+    return [*parts, *([" ".join(sentences)] if sentences else []), *([" ".join(notes)] if notes else [])]
+
+
+def sources(profile: Profile, names: Sequence[str], found: Found) -> str:
+    """Every task with the command that repeats it alone, and what came of it."""
+    cells = []
+    for name in names:
+        for task in section(name).tasks(profile):
+            state = found.state(task)
+            why = "" if state == "done" else f"{state}: {found.reason(task)}"
+            cells.append([f"`{task.key}`", f"`{task.command}`", why.replace("|", "/")])
+    words = (
+        "Each line can be typed at the root of the project and has the same numbers, on the same versions "
+        "and kind of processor, by itself. Where a seed is the only difference, one line stands for all."
+    )
+    return (
+        f"## Inputs and commands\n\n{words}\n\n{table(('task', 'command', 'why there is none'), once(cells))}"
+    )
+
+
+def once(cells: list[list[str]]) -> list[list[str]]:
+    """The lines without those that differ from one before by their seed alone, unless they failed."""
+    kept: dict[str, list[str]] = {}
+    for line in cells:
+        words = line[1].split(" --set ")
+        pattern = " --set ".join(word for word in words if not word.startswith("seed="))
+        kept.setdefault(pattern if not line[2] else line[0], line)
+    return list(kept.values())
+
+
+def terminal_table(case: str, rows: Sequence[Row]) -> Table:
+    """A case for the terminal."""
+    shape = Table(title=case, title_justify="left")
+    for name in ("metric", "method", "published", "ours", "exact", "floor", "CPU s", "published time"):
+        shape.add_column(name, justify="left" if name in ("metric", "method") else "right", overflow="fold")
+    for row in rows:
+        shape.add_row(
+            row.metric,
+            row.method,
+            published(row.published),
+            number(row.ours),
+            "-" if row.exact is None else f"{row.exact:.6g}",
+            "-" if row.floor is None else f"{row.floor:.2g}",
+            costs(row),
+            published_time(row),
+        )
+    return shape
