@@ -143,6 +143,19 @@ def test_what_was_interrupted_goes_on_from_its_checkpoints(place: Path) -> None:
     assert running.command_of(exact, TRIAL, out, anew=False)[-1] == "--overwrite"
 
 
+def test_checkpoints_of_another_input_are_not_gone_on_with(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, "import pathlib, sys; pathlib.Path(sys.argv[1], 'anew').write_text(sys.argv[2])")
+    anew = place / "out" / "bosons" / "tiny" / "anew"
+    run_all([tiny_task()], TRIAL, place / "out", 1)  # leaves no results: interrupted
+    assert anew.read_text() == "False"
+    run_all([tiny_task()], TRIAL, place / "out", 1)
+    assert anew.read_text() == "False"
+    run_all([tiny_task(seed=2)], TRIAL, place / "out", 1)
+    assert anew.read_text() == "True"
+
+
 def test_two_programs_leave_each_others_tasks_alone(place: Path) -> None:
     directory = place / "out" / "bosons" / "tiny"
     directory.mkdir(parents=True)

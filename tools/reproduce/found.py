@@ -43,13 +43,20 @@ class Found:
         return self.directory(task) / (MEASUREMENT if task.method == "measure" else RESULTS)
 
     def state(self, task: Task) -> str:
-        """ "done", "stale" (made from another input or settings), "refused" (see `reason`) or "missing"."""
-        signature = self.directory(task) / SIGNATURE
-        if signature.is_file() and json.loads(signature.read_text(encoding="utf-8")) != task.signature():
+        """ "done", "stale" (of another input or settings), "refused" (see `reason`) or "missing"."""
+        refused = (self.directory(task) / REASON).is_file()
+        if not refused and not self.file(task).is_file():
+            return "missing"
+        if not self.fits(task):
             return "stale"
-        if self.file(task).is_file():
-            return "done"
-        return "refused" if (self.directory(task) / REASON).is_file() else "missing"
+        return "refused" if refused else "done"
+
+    def fits(self, task: Task) -> bool:
+        """Whether what is in its directory, finished or not, was begun with this input and these settings."""
+        signature = self.directory(task) / SIGNATURE
+        return (
+            not signature.is_file() or json.loads(signature.read_text(encoding="utf-8")) == task.signature()
+        )
 
     def reason(self, task: Task) -> str:
         """Why there are no results: what the program said, or that it was not run."""

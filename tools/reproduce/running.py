@@ -152,10 +152,10 @@ def finish(
                 f"{directory} was made from another input or other settings: keep it by another --out, or "
                 "have it made again with --refresh"
             )
+        command = command_of(task, profile, found.out, anew=not found.fits(task))
         (directory / SIGNATURE).write_text(json.dumps(task.signature(), indent=1), encoding="utf-8")
         (directory / REASON).unlink(missing_ok=True)
         told("begin", task, "")
-        command = command_of(task, profile, found.out, anew=state == "stale")
         code = children.run(command, directory / SAID, lock)
         last = last_words(directory / SAID)
         if code in (WRONG, DIVERGED) and task.method != "measure":
