@@ -41,12 +41,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from bench.settings import changed
 from rich.console import Console
 from rich.table import Table
 from scipy.optimize import nnls
 
-from dsmsim.config import Config, parse_config
+from dsmsim.config import Config, parse_config, with_settings
 from dsmsim.parallel import StopRequest, World, start
 from dsmsim.parallel.diagnosis import Backend, SumLaw, backends_of, fit_sums, measure_sums
 from dsmsim.training.batch import block_count
@@ -331,7 +330,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main() -> None:
     """Measure, predict, print."""
     arguments = parse(sys.argv[1:])
-    data: dict[str, Any] = changed(tomllib.loads(arguments.input.read_text()), arguments.set)
+    data: dict[str, Any] = with_settings(tomllib.loads(arguments.input.read_text()), arguments.set)
     config = parse_config(data, environment=False)
     with start(config.run.device, config.run.timeout_seconds) as world:
         law = law_of(arguments, world)

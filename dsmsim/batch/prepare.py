@@ -12,6 +12,7 @@ from dsmsim.batch.script import Work, job_name, render
 from dsmsim.batch.submit import require_new, write_script
 from dsmsim.batch.sweep import seed_inputs
 from dsmsim.config import load_config
+from dsmsim.config.settings import parse_setting
 from dsmsim.errors import ConfigError
 
 
@@ -36,6 +37,7 @@ def prepare(
     inputs: Sequence[Path],
     request: BatchRequest,
     *,
+    settings: Sequence[str] = (),
     seeds: str | None = None,
     out: Path | None = None,
     script: Path | None = None,
@@ -45,6 +47,7 @@ def prepare(
 
     Args:
         inputs: one, or several, which become the tasks of a job array.
+        settings: `KEY=VALUE` options that change every input; the script gives them to the runs.
         seeds: seeds such as "1-8", with each of which the one input becomes a task.
         out: directory of the run of one input [runs/<name of the input>].
         script: where the script goes [<name of the job>.sh].
@@ -53,7 +56,7 @@ def prepare(
     Raises:
         ConfigError: an input or the request is wrong, they do not suit each other, or a file is in the way.
     """
-    configs = [(str(file), load_config(file, environment=False)) for file in inputs]
+    configs = [(str(file), load_config(file, settings, environment=False)) for file in inputs]
     several = len(inputs) > 1 or seeds is not None
     check_request(request, several=several)
     lead = check_inputs(request, configs)
@@ -61,6 +64,8 @@ def prepare(
         raise ConfigError("--out: is for one run; leave it out, and every run gets runs/<name of its input>")
     if seeds is not None and len(inputs) > 1:
         raise ConfigError("--seeds: is for one input; leave it out, or name one input")
+    if seeds is not None and any(parse_setting(option).path == ("seed",) for option in settings):
+        raise ConfigError("--set seed: --seeds gives every task its seed; leave one of them out")
     name = job_name(inputs[0].stem + ("-array" if several else ""))
     file = script or Path(f"{name}.sh")
     if not overwrite:
@@ -77,6 +82,7 @@ def prepare(
         script=str(file),
         inputs=tuple(map(str, inputs)),
         array=several,
+        settings=tuple(settings),
         out=None if out is None else str(out),
         directory=str(here),
         logs="." if file.parent.resolve() == here else str(file.parent.resolve()),

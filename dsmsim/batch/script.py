@@ -28,6 +28,7 @@ class Work:
         script: path of the script, for the commands in its comments.
         inputs: input files as seen from `directory`; empty: named when the script is submitted.
         array: whether every input is a task of a job array.
+        settings: `KEY=VALUE` options that change the inputs.
         out: directory of the run, None for the default.
         directory: where the job works; None: where it is submitted.
         logs: directory of the logs.
@@ -39,6 +40,7 @@ class Work:
     script: str
     inputs: tuple[str, ...] = ()
     array: bool = False
+    settings: tuple[str, ...] = ()
     out: str | None = None
     directory: str | None = None
     logs: str = "."
@@ -181,6 +183,7 @@ def _environment(request: BatchRequest, work: Work) -> list[str]:
 
 def _launch(request: BatchRequest, work: Work) -> list[str]:
     run = 'dsmsim run "$input" --resume'
+    run += "".join(f" --set {shlex.quote(option)}" for option in work.settings)
     if work.out is not None:
         run += f" --out {shlex.quote(work.out)}"
     if request.launcher == "mpirun":

@@ -21,6 +21,14 @@ InputFile = Annotated[Path, typer.Argument(help="input file (TOML); see `dsmsim 
 RunPath = Annotated[Path, typer.Argument(help="directory of a run", metavar="DIR")]
 OutPath = Annotated[Path | None, typer.Option("--out", help="directory of the run \\[runs/<input name>]")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace the files of an earlier run there")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="change a key of the input, as in --set train.epochs=20; may be repeated",
+    ),
+]
 
 
 def _version(wanted: bool) -> None:

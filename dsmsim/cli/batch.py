@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dsmsim.cli.app import OutPath
+from dsmsim.cli.app import OutPath, Settings
 
 
 def slurm(
@@ -46,6 +46,7 @@ def slurm(
             "--setup", help="shell command for the script, such as 'module load x'; may be repeated"
         ),
     ] = None,
+    settings: Settings = None,
     out: OutPath = None,
     script: Annotated[
         Path | None, typer.Option("--script", help="where the script goes \\[<input name>.sh]")
@@ -73,7 +74,9 @@ def slurm(
         requeue=requeue,
         setup=tuple(setup or ()),
     )
-    made = batch.prepare(inputs, request, seeds=seeds, out=out, script=script, overwrite=overwrite)
+    made = batch.prepare(
+        inputs, request, settings=settings or (), seeds=seeds, out=out, script=script, overwrite=overwrite
+    )
     for warning in made.warnings:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"wrote {made.script}: {request.ranks} rank{'s' if request.ranks > 1 else ''} in each job")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from dsmsim.cli.app import InputFile, OutPath, Overwrite, RunPath
+from dsmsim.cli.app import InputFile, OutPath, Overwrite, RunPath, Settings
 from dsmsim.errors import ConfigError
 
 
@@ -19,11 +19,12 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with the run that is there, or start it; for batch jobs")
     ] = False,
+    settings: Settings = None,
 ) -> None:
     """Train, sample, measure, compare and draw. Start it plainly, or with mpirun, srun or torchrun."""
     from dsmsim.methods import runs
 
-    runs.run(input_file, out, overwrite, resume)
+    runs.run(input_file, out, overwrite, resume, settings or ())
 
 
 def resume(
@@ -34,23 +35,25 @@ def resume(
             "--input", help="go on with this input; the physics must be the same \\[that of the run]"
         ),
     ] = None,
+    settings: Settings = None,
 ) -> None:
     """Continue a run that was stopped, from its newest valid checkpoint, on any number of ranks."""
     from dsmsim.methods import runs
 
-    runs.resume(directory, input_file)
+    runs.resume(directory, input_file, settings or ())
 
 
 def check(
     input_file: InputFile,
     ranks: Annotated[int, typer.Option(min=1, help="ranks that the run will have")] = 1,
     out: OutPath = None,
+    settings: Settings = None,
 ) -> None:
     """Check an input and print the plan: parameters, memory, work, files, and what references will cost."""
     from dsmsim.methods import runs
     from dsmsim.terminal import plan_table, references_table, report_console
 
-    plan, chosen = runs.check(input_file, ranks)
+    plan, chosen = runs.check(input_file, ranks, settings or ())
     console = report_console()
     console.print(plan_table(plan, out or Path("runs") / input_file.stem))
     console.print(references_table(chosen.rows, chosen.notes))
@@ -64,6 +67,7 @@ def doctor(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write all that was found to this file", metavar="FILE")
     ] = None,
+    settings: Settings = None,
 ) -> None:
     """Test what the launcher gave: ranks, devices, MPI, speeds, files; and train two steps against one rank.
 
@@ -71,7 +75,9 @@ def doctor(
     """
     from dsmsim.methods.doctor import doctor as examine
 
-    examine(input_file, json_file)
+    if settings and input_file is None:
+        raise ConfigError("--set: changes an input, and none is named; name one, or leave it out")
+    examine(input_file, json_file, settings or ())
 
 
 def init(
@@ -110,6 +116,7 @@ def baseline(
     input_file: InputFile,
     out: OutPath = None,
     overwrite: Overwrite = False,
+    settings: Settings = None,
 ) -> None:
     """Solve the same input by another method; the results have the same layout.
 
@@ -120,6 +127,6 @@ def baseline(
     from dsmsim.methods import runs
     from dsmsim.terminal import report_console
 
-    results = runs.solve_baseline(name, input_file, out, overwrite)
+    results = runs.solve_baseline(name, input_file, out, overwrite, settings or ())
     if results is not None:
         runs.report_baseline(name, results, report_console())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dsmsim.config.baseline_tables import BaselinesTable
 from dsmsim.config.changes import Change, changes_between
 from dsmsim.config.fields import CheckpointCadence, parse_cadence, parse_duration, per_axis
-from dsmsim.config.load import load_config, parse_config
+from dsmsim.config.load import LoadedInput, load_config, load_input, parse_config
 from dsmsim.config.march_table import MarchTable
 from dsmsim.config.memory import shown_size
 from dsmsim.config.model import Config
@@ -20,6 +20,7 @@ from dsmsim.config.run_tables import (
     TimeTable,
     TrainTable,
 )
+from dsmsim.config.settings import with_settings
 from dsmsim.config.system import SystemTable
 from dsmsim.config.template import commented_template
 from dsmsim.config.tensor_table import TensorTable
@@ -31,6 +32,7 @@ __all__ = [
     "CompareTable",
     "Config",
     "EvaluationTable",
+    "LoadedInput",
     "MarchPlan",
     "MarchTable",
     "NetworkTable",
@@ -45,10 +47,12 @@ __all__ = [
     "changes_between",
     "commented_template",
     "load_config",
+    "load_input",
     "make_plan",
     "parse_cadence",
     "parse_config",
     "parse_duration",
     "per_axis",
     "shown_size",
+    "with_settings",
 ]

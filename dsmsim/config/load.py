@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ from pydantic import ValidationError
 from dsmsim.config.environment import environment_problems
 from dsmsim.config.model import Config
 from dsmsim.config.problems import Problem, dotted, explain, nearest, shortened, shown
+from dsmsim.config.settings import (
+    Setting,
+    apply_settings,
+    changed_text,
+    listed_settings,
+    parse_settings,
+    told,
+)
 from dsmsim.errors import ConfigError
 
 LARGEST_FILE = 10_000_000
@@ -36,8 +45,26 @@ _HINTS = {
 }
 
 
+@dataclass(frozen=True)
+class LoadedInput:
+    """An input file that was read and found right.
+
+    Attributes:
+        config: what it says.
+        text: the file as it is; with settings, the changed input, whose first lines say where it is from.
+    """
+
+    config: Config
+    text: str
+
+
 def parse_config(
-    data: Mapping[str, Any], *, source: str = "input", environment: bool = True, hosts: int = 1
+    data: Mapping[str, Any],
+    *,
+    source: str = "input",
+    environment: bool = True,
+    hosts: int = 1,
+    settings: Sequence[Setting] = (),
 ) -> Config:
     """The configuration of a dictionary of plain TOML values.
 
@@ -47,6 +74,7 @@ def parse_config(
         environment: whether to check also what depends on this machine and installation: memory, names of
             installed methods and potentials. False to read the input of a run made elsewhere.
         hosts: machines over which the run is spread; each has the memory of this one.
+        settings: with which `data` was changed already; messages about them name the option.
 
     Raises:
         ConfigError: with one line for every problem.
@@ -54,7 +82,7 @@ def parse_config(
     problems = _plain(data)
     # a problem without a value concerns the shape of the data, and no table could be matched with it
     if any(problem.value is None for problem in problems) or not isinstance(data, Mapping):
-        raise _failure(source, problems)
+        raise _failure(source, problems, settings)
     try:
         config = Config.model_validate(data)
     except ValidationError as failure:
@@ -64,14 +92,32 @@ def parse_config(
         problems += environment_problems(config, hosts) if environment and not problems else []
         if not problems:
             return config
-    raise _failure(source, problems)
+    raise _failure(source, problems, settings)
 
 
-def load_config(path: str | Path, *, environment: bool = True, hosts: int = 1) -> Config:
-    """The configuration of a TOML file; arguments as for `parse_config`.
+def load_config(
+    path: str | Path, settings: Sequence[str] = (), *, environment: bool = True, hosts: int = 1
+) -> Config:
+    """The configuration of a TOML file; arguments as for `load_input`.
 
     Raises:
         ConfigError: the file cannot be read, is not TOML, or holds a wrong input.
+    """
+    return load_input(path, settings, environment=environment, hosts=hosts).config
+
+
+def load_input(
+    path: str | Path, settings: Sequence[str] = (), *, environment: bool = True, hosts: int = 1
+) -> LoadedInput:
+    """A TOML file with its text.
+
+    Args:
+        path: the file.
+        settings: `KEY=VALUE` options that change it before it is checked, see `dsmsim.config.settings`.
+        environment, hosts: as for `parse_config`.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or holds a wrong input; or an option is wrong.
     """
     source = str(path)
     text = _read(Path(path))
@@ -83,11 +129,17 @@ def load_config(path: str | Path, *, environment: bool = True, hosts: int = 1) -
         raise ConfigError(f"{source}: brackets are nested too deeply; write flat tables") from None
     except ValueError as error:  # an integer of thousands of digits
         raise ConfigError(f"{source}: a number cannot be read ({error}); write it with an exponent") from None
-    return parse_config(data, source=source, environment=environment, hosts=hosts)
+    changes = parse_settings(settings, data)
+    data = apply_settings(data, changes)
+    config = parse_config(data, source=source, environment=environment, hosts=hosts, settings=changes)
+    return LoadedInput(config, changed_text(source, text, data, changes) if changes else text)
 
 
-def _failure(source: str, problems: list[Problem]) -> ConfigError:
-    lines = [str(problem) for problem in problems]
+def _failure(source: str, problems: list[Problem], settings: Sequence[Setting]) -> ConfigError:
+    by_option = [told(problem, settings) for problem in problems]
+    lines = [line or str(problem) for line, problem in zip(by_option, problems, strict=True)]
+    if settings and None in by_option:  # the file may be right by itself
+        source = f"{source} with {listed_settings(settings)}"
     head = f"{source}: " if len(lines) == 1 else f"{source}: {len(lines)} problems\n  "
     return ConfigError(head + "\n  ".join(lines), key=problems[0].key)
 

@@ -43,19 +43,20 @@ MOST_ROWS = 32  # ranks that the table shows; the JSON file has all
 COLORS = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
 
-def doctor(input_file: Path | None, json_file: Path | None) -> None:
+def doctor(input_file: Path | None, json_file: Path | None, settings: Sequence[str] = ()) -> None:
     """Examine the world and print what is found, on every rank; rank 0 speaks.
 
     Args:
         input_file: its [run] is used, and its work is shared out; None: the defaults.
         json_file: where all that was found is written, too.
+        settings: `KEY=VALUE` options that change the input.
 
     Raises:
         ConfigError: the input is wrong.
         StoreError: the JSON file cannot be written.
         LaunchError: the ranks do not form one world, or a check failed.
     """
-    config = None if input_file is None else load_config(input_file)
+    config = None if input_file is None else load_config(input_file, settings)
     table = RunTable() if config is None else config.run
     environment, console = launch_environment(), report_console()
     launch = _launch_facts(environment)

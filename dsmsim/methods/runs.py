@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsmsim.config import Config, Plan, load_config, make_plan
+from dsmsim.config import Config, Plan, load_config, load_input, make_plan
 from dsmsim.config.interactions import PythonPair
 from dsmsim.config.output_table import OBSERVABLES
 from dsmsim.config.terms import PythonTerm
@@ -28,21 +28,29 @@ if TYPE_CHECKING:
     from dsmsim.terminal import ProgressWatcher
 
 
-def run(input_file: Path, out: Path | None, overwrite: bool, resume: bool = False) -> None:
+def run(
+    input_file: Path,
+    out: Path | None,
+    overwrite: bool,
+    resume: bool = False,
+    settings: Sequence[str] = (),
+) -> None:
     """`dsmsim run`: on every rank; rank 0 then compares, draws and reports.
+
+    Args:
+        settings: `KEY=VALUE` options that change the input; so for all commands here.
 
     Raises:
         ConfigError: also where both `overwrite` and `resume` are asked for.
     """
     if overwrite and resume:
         raise ConfigError("--overwrite --resume: a run is either replaced or continued; leave one out")
-    config = load_config(input_file)
+    given = load_input(input_file, settings)
     directory = out or Path("runs") / input_file.stem
-    text = input_file.read_text(encoding="utf-8")
-    _solve_and_report(config, directory, input_text=text, overwrite=overwrite, resume=resume)
+    _solve_and_report(given.config, directory, input_text=given.text, overwrite=overwrite, resume=resume)
 
 
-def resume(directory: Path, input_file: Path | None = None) -> None:
+def resume(directory: Path, input_file: Path | None = None, settings: Sequence[str] = ()) -> None:
     """`dsmsim resume`: continue a run from its newest valid checkpoint, then compare, draw and report.
 
     Args:
@@ -51,19 +59,22 @@ def resume(directory: Path, input_file: Path | None = None) -> None:
     from dsmsim.store import RunDirectory
 
     places = RunDirectory.open(directory)
-    config = load_config(input_file or places.resolved)
-    given = input_file or places.input
-    text = given.read_text(encoding="utf-8") if given.is_file() else ""
-    _solve_and_report(config, directory, input_text=text, resume=True)
+    given = load_input(input_file or places.resolved, settings)
+    text = given.text
+    if input_file is None:  # the run keeps what the user wrote, not all the defaults
+        text = places.input.read_text(encoding="utf-8") if places.input.is_file() else ""
+        if settings and text:
+            text = load_input(places.input, settings).text
+    _solve_and_report(given.config, directory, input_text=text, resume=True)
 
 
-def check(input_file: Path, ranks: int) -> tuple[Plan, Choice]:
+def check(input_file: Path, ranks: int, settings: Sequence[str] = ()) -> tuple[Plan, Choice]:
     """`dsmsim check`: what a run of the input costs, and what its references cost.
 
     Raises:
         ConfigError: the input is wrong, or a reference cannot treat it or does not fit.
     """
-    config = load_config(input_file)
+    config = load_config(input_file, settings)
     if has_functions(config):  # only they need torch here, which takes seconds to load
         require_physics(config)
     try:
@@ -72,7 +83,9 @@ def check(input_file: Path, ranks: int) -> tuple[Plan, Choice]:
         raise ConfigError(f"{input_file}: {error}", key=error.key) from error
 
 
-def solve_baseline(name: str, input_file: Path, out: Path | None, overwrite: bool) -> Path | None:
+def solve_baseline(
+    name: str, input_file: Path, out: Path | None, overwrite: bool, settings: Sequence[str] = ()
+) -> Path | None:
     """`dsmsim baseline`: the path of the results on rank 0, None on the others.
 
     A method that takes a world is run by all ranks, any other by the first one, while the others leave.
@@ -84,7 +97,7 @@ def solve_baseline(name: str, input_file: Path, out: Path | None, overwrite: boo
     from dsmsim.terminal import ProgressWatcher
 
     shared = takes_world(name)
-    config = load_config(input_file)
+    config = load_config(input_file, settings)
     directory = out or Path("runs") / f"{input_file.stem}-{name}"
 
     def progress(line: str) -> None:

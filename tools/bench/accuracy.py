@@ -23,11 +23,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from settings import changed
 
 from baselines.exact import evolve
 from dsmsim.analysis import compare
-from dsmsim.config import Config, parse_config
+from dsmsim.config import Config, parse_config, with_settings
 from dsmsim.parallel import StopRequest, World
 from dsmsim.training.evaluate import evaluate
 from dsmsim.training.loop import Hooks, train
@@ -102,7 +101,7 @@ def main() -> None:
     data = tomllib.loads(args.input.read_text())
     data.setdefault("evaluation", {})["samples"] = args.samples
     data.setdefault("time", {})["save"] = args.times
-    data = changed(data, args.set)
+    data = with_settings(data, args.set)
     exact = dict(evolve(parse_config(data)).groups)
     goals = " | ".join(f"s to {100 * goal:g} %" for goal in GOALS)
     print(f"| seed | s in all | {goals} | Var mean | max | floor | density mean | max | floor |")

@@ -114,7 +114,7 @@ def child(data: Input) -> dict[str, int]:
 
     config = parse_config(data, environment=False)
     _run(tiny(data))
-    program = _status("VmRSS")
+    program = status_bytes("VmRSS")
     training, evaluating, optimizer = _run(data)
     plan = make_plan(config)
     memory, number = plan.memory, 4 if config.train.precision == "float32" else 8
@@ -151,25 +151,25 @@ def _run(data: Input) -> tuple[int, int, int]:
     from dsmsim.training.state import new_state
 
     config, world = parse_config(data, environment=False), World()
-    _forget_peak()
+    forget_peak()
     state = new_state(config, world)
     optimizer = sum(array.nbytes for array in state.optimizer.arrays().values())
     # first, because the C library does not return all that training has held
     evaluate(config, state, world, lambda done, total: None)
-    evaluating = _status("VmHWM")
-    _forget_peak()
+    evaluating = status_bytes("VmHWM")
+    forget_peak()
     train(config, state, world, StopRequest(), Hooks(lambda e: None, lambda e, loss: None, lambda: None))
-    return _status("VmHWM"), evaluating, optimizer
+    return status_bytes("VmHWM"), evaluating, optimizer
 
 
-def _status(name: str) -> int:
+def status_bytes(name: str) -> int:
     """Bytes of an entry of /proc/self/status."""
     found = re.search(rf"^{name}:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert found is not None
     return 1024 * int(found.group(1))
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """Let VmHWM start at what is resident now."""
     Path("/proc/self/clear_refs").write_text("5")
 

@@ -32,7 +32,7 @@ import torch
 
 from baselines.exact import evolve
 from dsmsim.analysis import compare
-from dsmsim.config import Config, parse_config
+from dsmsim.config import Config, parse_config, with_settings
 from dsmsim.parallel import StopRequest, World
 from dsmsim.training.evaluate import evaluate
 from dsmsim.training.loop import Hooks, train
@@ -62,16 +62,14 @@ class Run:
 
 
 def changed(data: dict[str, Any], settings: list[str], method: str) -> dict[str, Any]:
-    """A copy of the input with the settings of a method, values in TOML."""
-    found: dict[str, Any] = {name: dict(v) if isinstance(v, dict) else v for name, v in data.items()}
-    found.setdefault("train", {})["optimizer"] = method.partition("@")[0]
+    """A copy of the input with the settings of a method, each `[METHOD:]KEY=VALUE`."""
+    chosen = [f"train.optimizer={method.partition('@')[0]}"]
     for setting in settings:
-        path, _, value = setting.partition("=")
-        owner, _, path = path.rpartition(":")
+        key, equals, value = setting.partition("=")
+        owner, _, key = key.rpartition(":")
         if owner in ("", method):
-            table, key = path.split(".")
-            found.setdefault(table, {})[key] = tomllib.loads(f"value = {value}")["value"]
-    return found
+            chosen.append(key + equals + value)
+    return with_settings(data, chosen)
 
 
 def trained(config: Config, exact: Mapping[str, Any] | None) -> Run:

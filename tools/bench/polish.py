@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from settings import changed
 from torch import Tensor
 
 from baselines.exact import evolve as exact_evolve
@@ -35,7 +34,7 @@ from baselines.tvmc import Evolution, build_ansatz
 from baselines.tvmc import evolve as tvmc_evolve
 from baselines.wave.wave_function import Local, velocities
 from dsmsim.analysis import compare
-from dsmsim.config import Config, parse_config
+from dsmsim.config import Config, parse_config, with_settings
 from dsmsim.networks import Fields
 from dsmsim.parallel import StopRequest, World
 from dsmsim.system import build_system
@@ -127,9 +126,9 @@ def one_seed(args: argparse.Namespace, data: dict[str, Any], seed: int, table: T
     """All stages with one seed."""
 
     def config_of(epochs: int, settings: list[str]) -> Config:
-        return parse_config(changed({**data, "seed": seed}, [*settings, f"train.epochs={epochs}"]))
+        return parse_config(with_settings({**data, "seed": seed}, [*settings, f"train.epochs={epochs}"]))
 
-    base = parse_config(changed({**data, "seed": seed}, args.set))
+    base = parse_config(with_settings({**data, "seed": seed}, args.set))
     for epochs in args.alone:
         config = config_of(epochs, args.set)
         state = new_state(config, World())
@@ -183,7 +182,7 @@ def main() -> None:
     data.setdefault("evaluation", {})["samples"] = args.samples
     data.setdefault("time", {})["save"] = args.times
     data.pop("compare", None)
-    table = Table(dict(exact_evolve(parse_config(changed(dict(data), args.set))).groups))
+    table = Table(dict(exact_evolve(parse_config(with_settings(dict(data), args.set))).groups))
     for seed in range(args.first, args.first + args.seeds):
         one_seed(args, data, seed, table)
     table.medians()

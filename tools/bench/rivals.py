@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import tempfile
 import tomllib
 from importlib import import_module
@@ -32,11 +31,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from settings import changed
 
 from baselines.exact import evolve as exact_evolve
 from dsmsim.analysis import compare
-from dsmsim.config import Config, parse_config
+from dsmsim.config import Config, parse_config, with_settings
 from dsmsim.errors import DivergedError
 from dsmsim.store import read_results
 
@@ -71,7 +69,7 @@ def warm_up(data: dict[str, Any], method: str, directory: Path) -> None:
     small = {"time": {**data["time"], "end": 1e-3 * data["time"]["end"], "save": 2}}
     trials = data.get("evaluation", {}).get("trials", 10)
     settings = [f"evaluation.samples={20 * trials}", "baselines.pinn.epochs=2", 'march.dt="auto"']
-    config = parse_config(changed({**copy.deepcopy(data), **small}, settings))
+    config = parse_config(with_settings({**data, **small}, settings))
     import_module(MODULES[method]).solve(config, directory)
 
 
@@ -134,7 +132,7 @@ def main() -> None:
         place = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for file in arguments.inputs:
             print(f"\n{file.stem}: ", end="")
-            data = changed(tomllib.loads(file.read_text(encoding="utf-8")), settings)
+            data = with_settings(tomllib.loads(file.read_text(encoding="utf-8")), settings)
             take_turns(data, methods, arguments.seeds, place / file.stem)
 
 
