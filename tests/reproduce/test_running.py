@@ -181,9 +181,10 @@ def test_commands_can_be_typed() -> None:
     task = Task("bosons", "two", "tvmc", "inputs/two_bosons.toml", changes=changes)
     assert task.command == (
         "dsmsim baseline tvmc inputs/two_bosons.toml --set system.interaction.g=0.5 "
-        "--set 'train.mode=\"march\"' --set 'compare.with=[\"exact\"]' --set a.b=true"
+        "--set train.mode=march --set 'compare.with=[\"exact\"]' --set a.b=true"
     )
-    assert [toml(value) for value in (1, 1e-5, "a", [0.5, 1])] == ["1", "1e-05", '"a"', "[0.5, 1]"]
+    assert [toml(value) for value in (1, 1e-5, "a b", [0.5, 1])] == ["1", "1e-05", '"a b"', "[0.5, 1]"]
+    assert toml("true") == '"true"'  # text, not a truth
 
 
 def test_columns_come_back_as_they_were(tmp_path: Path) -> None:

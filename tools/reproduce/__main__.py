@@ -142,16 +142,16 @@ def place_of(profile: Profile, out: Path | None) -> Path:
 
 def tasks_of(profile: Profile, only: list[str] | None) -> list[Task]:
     """All tasks, or those whose section or key is named."""
-    tasks = [task for name in SECTIONS for task in section(name).tasks(profile)]
-    if not only:
-        return tasks
-    unknown = set(only) - {task.key for task in tasks} - set(SECTIONS)
+    wanted = only or list(SECTIONS)
+    named = {each.split("/")[0] for each in wanted}
+    tasks = [task for name in SECTIONS if name in named for task in section(name).tasks(profile)]
+    unknown = set(wanted) - {task.key for task in tasks} - set(SECTIONS)
     if unknown:
         raise typer.BadParameter(
             f"--only {min(unknown)}: no such section or task; there are {', '.join(SECTIONS)}, and the tasks "
             "that `list` prints"
         )
-    return [task for task in tasks if task.section in only or task.key in only]
+    return [task for task in tasks if task.section in wanted or task.key in wanted]
 
 
 if __name__ == "__main__":

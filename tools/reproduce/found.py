@@ -6,16 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from dsmsim.analysis import Entry
-from dsmsim.config import Config
-from dsmsim.methods.comparing import compare_several
-from dsmsim.store import StoredResults, read_results, stored_config
 from tools.reproduce.columns import read_columns
 from tools.reproduce.task import Task
+
+if TYPE_CHECKING:
+    from dsmsim.analysis import Entry
+    from dsmsim.config import Config
+    from dsmsim.store import StoredResults
 
 RESULTS, MEASUREMENT = "results.h5", "measurement.h5"
 SIGNATURE, REASON = "task.json", "reason.txt"
@@ -67,11 +68,15 @@ class Found:
         """Of a run or baseline; None where there are none."""
         if self.state(task) != "done":
             return None
+        from dsmsim.store import read_results
+
         self.used.add(task.key)
         return read_results(self.file(task))
 
     def config(self, task: Task) -> Config | None:
         """The resolved input of a finished run; None where there is none."""
+        from dsmsim.store import stored_config
+
         stored = self.results(task)
         return None if stored is None else stored_config(stored.attributes)
 
@@ -90,6 +95,8 @@ class Found:
 
     def entries(self, tasks: Sequence[Task], reference: Task | None) -> list[Entry]:
         """Errors of several finished runs against one reference."""
+        from dsmsim.methods.comparing import compare_several
+
         against = Path(CLOSED_FORM) if reference is None else self.directory(reference)
         self.used.update(task.key for task in [*tasks, *([reference] if reference else [])])
         return compare_several([self.directory(task) for task in tasks], against)

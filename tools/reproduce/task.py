@@ -72,12 +72,16 @@ class Task:
 
 
 def toml(value: Any) -> str:
-    """A value as TOML writes it in one line."""
+    """A value as TOML writes it in one line; --set takes a bare word as text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(toml(each) for each in value)}]"
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+        inner = (json.dumps(each) if isinstance(each, str) else toml(each) for each in value)
+        return f"[{', '.join(inner)}]"
+    if isinstance(value, str):
+        bare = value.isidentifier() and value not in ("true", "false", "inf", "nan")
+        return value if bare else json.dumps(value)
+    return repr(value)
 
 
 def quoted(word: str) -> str:
