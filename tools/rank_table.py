@@ -1,10 +1,10 @@
 """Ranks that find themselves against the best fixed rank and the narrow dense network of equal parameters.
 
-    python tools/rank_table.py [--tasks digits field] [--seeds 5] [--tolerance 0.2]
+    python -m tools.rank_table [--tasks digits field] [--seeds 5] [--tolerance 0.2]
 
 About 15 minutes on one core; prints one table in markdown.
 
-    digits   handwritten digits, 784 -> 256 -> 10 (`digits_tasks`); error: share of wrong ones in the test
+    digits   handwritten digits, 784 -> 256 -> 10 (`digits_task`); error: share of wrong ones in the test
     field    a velocity of 8 particles that permutes with them, x ~ N(0, 1),
                  v_i = -x_i + 2 sum_j (x_i - x_j) exp(-2 |x_i - x_j|^2)
              by a residual network h <- h + tanh(W h + b), two layers of width 144 = 12 x 12;
@@ -28,7 +28,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from digits_tasks import (
+from torch import Tensor, nn
+
+from dsmsim.tensor import TTLinear
+from dsmsim.tensor.adaptation import ADAPTERS, DEFAULT_TOLERANCE, RankRule
+from tools.reproduce.measurements.digits_task import (
     MODES_DIGITS,
     MODES_PIXELS,
     MODES_WIDTH,
@@ -37,10 +41,6 @@ from digits_tasks import (
     load_digits_task,
     new_optimizer,
 )
-from torch import Tensor, nn
-
-from dsmsim.tensor import TTLinear
-from dsmsim.tensor.adaptation import ADAPTERS, DEFAULT_TOLERANCE, RankRule
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 PARTICLES, WIDTH, MODES = 8, 144, (12, 12)
@@ -111,7 +111,7 @@ def batches(task: str, seed: int) -> Batches:
             yield x, velocity(x)
     data = load_digits_task(seed)
     while True:
-        for chosen in torch.randperm(len(data.train_y), generator=generator).split(BATCH[task]):
+        for chosen in torch.split(torch.randperm(len(data.train_y), generator=generator), BATCH[task]):
             yield data.train_x[chosen], data.train_y[chosen]
 
 
@@ -138,7 +138,7 @@ def trained(
             first = group.setdefault("first_lr", group["lr"])
             group["lr"] = first * 0.5 * (1.0 + math.cos(math.pi * (step - 1) / steps))
         optimizer.zero_grad()
-        measure(model(x), y).backward()
+        measure(model(x), y).backward()  # type: ignore[no-untyped-call]
         if found:
             found.observe(step)
         optimizer.step()

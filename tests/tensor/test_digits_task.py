@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dsmsim.tensor import TTLinear
-from tools.digits_tasks import (
+from tools.reproduce.measurements.digits_task import (
     BATCH,
     MODES_DIGITS,
     MODES_PIXELS,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 PIXELS, WIDTH, DIGITS = 784, 256, 10
@@ -70,7 +70,7 @@ def new_optimizer(model: nn.Module, rate: float = RATE) -> torch.optim.Optimizer
 def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """Share of the images whose digit has the highest score."""
     with torch.no_grad():
-        return (model(x).argmax(dim=1) == y).double().mean().item()
+        return float((model(x).argmax(dim=1) == y).double().mean())
 
 
 def steps_in(task: DigitsTask, epochs: int) -> int:
@@ -102,7 +102,8 @@ def train_classifier(
             first = group.setdefault("first_lr", group["lr"])
             group["lr"] = first * 0.5 * (1.0 + math.cos(math.pi * (step - 1) / steps))
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), y, label_smoothing=SMOOTHING).backward()
+        loss = nn.functional.cross_entropy(model(x), y, label_smoothing=SMOOTHING)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if after_step is not None:
             optimizer = after_step(optimizer, step) or optimizer
@@ -112,5 +113,5 @@ def train_classifier(
 def _batches(task: DigitsTask, epochs: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     order = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
-        for chosen in torch.randperm(len(task.train_y), generator=order).split(BATCH):
+        for chosen in torch.split(torch.randperm(len(task.train_y), generator=order), BATCH):
             yield task.train_x[chosen], task.train_y[chosen]
