@@ -83,8 +83,8 @@ def widest(config: Config, system: System, initial: InitialState) -> float:
     """Root mean square to which a coordinate may grow by the end, by conservation of energy.
 
     All energy above the lowest V may become motion, from time 0 on: a width of sqrt(sigma^2 + (v T)^2). In a
-    harmonic trap that stays as it is it cannot become more than a potential energy of that size,
-    sqrt(2 E/(m omega^2)). The first cloud itself is the least.
+    potential that stays as it is it cannot become more than a potential energy of that size: in a harmonic
+    trap sqrt(2 E/(m omega^2)), elsewhere as far as V stays below E. The first cloud itself is the least.
     """
     x = torch.from_numpy(initial.sample(np.random.default_rng(0), SAMPLES))
     end, mass, sigma = config.time.end, system.mass, float(np.sqrt(initial.variance).max())
@@ -99,7 +99,35 @@ def widest(config: Config, system: System, initial: InitialState) -> float:
         stiffness = mass * min(per_axis(trap.omega, system.dimensions)) ** 2
         if stiffness > 0.0:
             width = min(width, float(np.sqrt(2.0 * each / stiffness)) + sigma)
+    elif system.is_static and system.terms:
+        width = min(width, _turning_point(system, x, each, width) + sigma)
     return max(width, sigma)
+
+
+def _turning_point(system: System, x: Tensor, energy: float, most: float) -> float:
+    """Largest distance from the mean, along an axis, at which the one-body V is below `energy` of a particle.
+
+    Args:
+        x: (W, n) configurations; V counts from the lowest of them.
+        most: how far to look; what is returned where V stays below.
+    """
+    places = x.reshape(-1, 1, system.dimensions)
+    bottom = _one_body(system, places)
+    start, lowest = places[int(bottom.argmin()), 0], float(bottom.min())
+    away = torch.linspace(-most, most, 2001, dtype=x.dtype)
+    found = 0.0
+    for axis in range(system.dimensions):
+        line = start.repeat(len(away), 1, 1)
+        line[:, 0, axis] = places[..., axis].mean() + away
+        below = _one_body(system, line) <= lowest + energy
+        found = max(found, float(away[below].abs().max()) if bool(below.any()) else 0.0)
+    return found
+
+
+def _one_body(system: System, places: Tensor) -> Tensor:
+    """One-body potentials (W,) at places (W, 1, D), at time 0."""
+    clock = places.new_zeros((len(places), 1))
+    return sum((term.value(places, clock).sum(1) for term in system.terms.values()), clock[:, 0])
 
 
 def _height(system: System, x: Tensor, t: float) -> float:

@@ -51,6 +51,9 @@ def test_all_are_there() -> None:
         "march_moving_trap",
         "march_double_well",
         "march_two_dimensions",
+        "march_breathing",
+        "march_tunnelling",
+        "two_dimensions",
     }
 
 

@@ -150,6 +150,38 @@ def test_no_cloud_grows_wider_than_expected(name: str, end: float) -> None:
     assert grown < 1.05 * expected  # found from a few hundred configurations
 
 
+def test_a_cloud_in_a_well_stays_where_its_energy_lets_it() -> None:
+    """Beyond the turning points V is larger than all of the energy, however long it takes."""
+    well = {
+        **FREE,
+        "system.particles": 1,
+        "system.trap": {"kind": "double_well", "barrier": 0.1, "half_distance": 0.5},
+        "system.hbar": 0.1,
+        "initial": {"kind": "gaussian", "mean": -0.4, "variance": 0.03},
+    }
+    found = []
+    for end in (0.2, 10.0, 40.0):
+        config = tiny_config({**well, "time.end": end})
+        found.append(widest(config, build_system(config), build_initial(config)))
+    assert found[0] < found[1] == pytest.approx(found[2], rel=0.02)
+    energy = 0.1**2 / (8.0 * 0.03) + _well_of_a_gaussian(-0.4, 0.03)
+    turn = 0.5 * math.sqrt(1.0 + math.sqrt(energy / 0.1))
+    assert found[2] == pytest.approx(turn + 0.4 + math.sqrt(0.03), rel=0.05)
+    lattice = {**well, "system.trap": {"kind": "lattice", "depth": 0.02, "wavenumber": 3.0}}
+    free = [
+        widest(config, build_system(config), build_initial(config))
+        for config in (tiny_config({**lattice, "time.end": end}) for end in (10.0, 40.0))
+    ]
+    assert free[1] > 3.5 * free[0]  # nothing stops it
+
+
+def _well_of_a_gaussian(mean: float, variance: float) -> float:
+    """E[0.1 ((x / 0.5)^2 - 1)^2], from the moments of x."""
+    second = mean**2 + variance
+    fourth = mean**4 + 6.0 * mean**2 * variance + 3.0 * variance**2
+    return 0.1 * (fourth / 0.5**4 - 2.0 * second / 0.5**2 + 1.0)
+
+
 def test_functions_reach_as_far_as_the_cloud_grows() -> None:
     config = tiny_config({**SOFT, "march.one_body_functions": 1, "time.end": 3.0})
     model = model_of(config)
