@@ -12,7 +12,7 @@ from rich.console import Console
 from tools.reproduce import page
 from tools.reproduce.chapter import Chapter, Grid, Picture, RowsTable, Words
 from tools.reproduce.found import Found
-from tools.reproduce.page import rows_markdown, write_page
+from tools.reproduce.page import once, rows_markdown, write_page
 from tools.reproduce.profile import PROFILES
 from tools.reproduce.rows import Published, Row, Value
 from tools.reproduce.task import Task
@@ -68,6 +68,15 @@ def test_a_case_says_who_is_best() -> None:
     assert notes == "Fock, Var: very exact."
 
 
+def test_seeds_share_a_line_unless_one_failed() -> None:
+    lines = [["a-seed1", "run a --set g=1 --set seed=1", ""], ["a-seed2", "run a --set g=1 --set seed=2", ""]]
+    assert once(lines) == lines[:1]
+    assert once([["b-seed1", "--only b-seed1", ""], ["b-seed2", "--only b-seed2", ""]])[0][0] == "b-seed1"
+    lines[1][2] = "diverged"
+    assert once(lines) == lines
+    assert len(once([["a", "run a --set g=1", ""], ["b", "run a --set g=2", ""]])) == 2
+
+
 def test_the_page_is_written_from_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figure = Figure(figsize=(2.0, 1.0))
     figure.subplots().plot([0.0, 1.0])
@@ -89,7 +98,7 @@ def test_the_page_is_written_from_what_is_there(tmp_path: Path, monkeypatch: pyt
     assert "in all 1 rows where a number was published" in text
     assert "- 0 of 1 tasks stand behind this page; of the other 1" in text
     assert "\n## Bosons\n\nSome words.\n\n### two bosons\n" in text
-    assert "![A line.](published/line.webp)" in text
+    assert "![line](published/line.webp)\n\n*A line.*" in text
     assert (tmp_path / "published" / "line.webp").stat().st_size > 100
     assert "| `bosons/two-g0.5` | `dsmsim run inputs/two_bosons.toml --set system.interaction.g=0.5" in text
     assert "missing: not run" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +20,7 @@ from tools.reproduce.rows import Row, best
 from tools.reproduce.sections import section
 from tools.reproduce.wording import costs, number, published, published_time, table, task_input
 
+SEED = re.compile(r"-seed\d+| --set seed=\d+")
 PAGE, PICTURES = "published.md", "published"
 DOTS, QUALITY = 160, 88  # per inch; of WebP
 HEADER = (
@@ -111,7 +113,7 @@ def markdown(chapter: Chapter) -> str:
         elif isinstance(block, Grid):
             parts.append(table(block.header, block.cells))
         elif isinstance(block, Picture):
-            parts.append(f"![{block.caption}]({PICTURES}/{block.name}.webp)\n\n*{block.caption}*")
+            parts.append(f"![{block.name}]({PICTURES}/{block.name}.webp)\n\n*{block.caption}*")
         else:
             for case, group in groupby(block.rows, key=lambda row: row.case):
                 parts += rows_markdown(case, list(group))
@@ -168,9 +170,7 @@ def once(cells: list[list[str]]) -> list[list[str]]:
     """The lines without those that differ from one before by their seed alone, unless they failed."""
     kept: dict[str, list[str]] = {}
     for line in cells:
-        words = line[1].split(" --set ")
-        pattern = " --set ".join(word for word in words if not word.startswith("seed="))
-        kept.setdefault(pattern if not line[2] else line[0], line)
+        kept.setdefault(line[0] if line[2] else SEED.sub("", line[1]), line)
     return list(kept.values())
 
 
