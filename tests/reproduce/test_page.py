@@ -18,7 +18,8 @@ from tools.reproduce.rows import Published, Row, Value
 from tools.reproduce.task import Task
 from tools.reproduce.wording import number, published_time, table, task_input
 
-TASK = Task("bosons", "two-g0.5", "run", "inputs/two_bosons.toml", {"system.interaction.g": 0.5, "seed": 1})
+CHANGES = {"system.interaction.g": 0.5, "seed": 1, "output.trajectories": 12}
+TASK = Task("bosons", "two-g0.5", "run", "inputs/two_bosons.toml", CHANGES)
 ROWS = [
     Row("two bosons", "DSM", "Var", TASK, Value(0.2270, 0.0002), Published(0.225, seconds=3600.0), 0.2274),
     Row("two bosons", "t-VMC", "Var", TASK, Value(0.2273), Published(0.27), 0.2274, seconds=0.4, solving=0.1),
@@ -33,6 +34,7 @@ def test_numbers_have_the_digits_that_mean_something() -> None:
     assert number(Value(1.234e-5, 2.2e-6)) == "1.23e-05 ± 2.2e-06"
     assert number(Value(0.5)) == "0.5"
     assert number(Value(0.5, 0.0)) == "0.5"
+    assert number(Value(0.117373), 6) == "0.117373"
     assert number(None) == "-"
 
 
@@ -61,7 +63,7 @@ def test_a_case_says_who_is_best() -> None:
         lines[2]
         == "| Var | DSM | 0.225 | 0.22700 ± 0.00020 | 0.2274 | - | 1 h 00 min | `two_bosons.toml`, g = 0.5 |"
     )
-    assert "**0.227**" in lines[3]
+    assert "**0.2273**" in lines[3]
     assert "0.4 (0.1)" in lines[3]
     assert lines[5].startswith("| energy drift | DSM | - | - |")
     assert verdict == "Var: t-VMC, not DSM, is best (0.4 CPU s against -)."

@@ -53,6 +53,9 @@ def test_errors_below_the_floor_or_within_their_bars_are_equal() -> None:
     assert tied(error, replace(error, ours=Value(0.002)))
     assert not tied(error, replace(error, ours=Value(0.002), floor=None))
     assert not tied(error, replace(error, ours=Value(0.002), floor=0.001))
+    assert tied(replace(error, ours=Value(0.0143)), error)  # a fifth above is the scatter of the floor itself
+    assert not tied(replace(error, ours=Value(0.0145)), error)
+    assert tied(replace(error, ours=Value(0.0145, 0.003)), error)
     assert tied(replace(error, floor=None, ours=Value(0.010, 0.006)), replace(error, ours=Value(0.005)))
 
 

@@ -26,15 +26,20 @@ def where(row: Row) -> tuple[str, str]:
 
 
 def tied(one: Row, other: Row) -> bool:
-    """Whether two errors cannot be told apart: both below the sampling floor, or closer than their bars."""
+    """Whether two errors cannot be told apart: both at their sampling floors, or closer than their bars."""
     if one.ours is None or other.ours is None:
         return False
-    errors = [row.error(row.ours.value) for row in (one, other) if row.ours is not None]
-    floors = [row.floor for row in (one, other) if row.floor is not None]
-    if len(floors) == 2 and all(error <= floor for error, floor in zip(errors, floors, strict=True)):
+    if at_floor(one) and at_floor(other):
         return True
-    bars = [row.ours.bar or 0.0 for row in (one, other) if row.ours is not None]
-    return abs(errors[0] - errors[1]) <= math.hypot(*bars)
+    apart = abs(one.error(one.ours.value) - other.error(other.ours.value))
+    return apart <= math.hypot(one.ours.bar or 0.0, other.ours.bar or 0.0)
+
+
+def at_floor(row: Row) -> bool:
+    """Whether an error is what sampling alone would show, give or take its bar or a fifth."""
+    if row.ours is None or row.floor is None:
+        return False
+    return row.error(row.ours.value) <= row.floor + max(row.ours.bar or 0.0, 0.2 * row.floor)
 
 
 def summary_lines(rows: Sequence[Row]) -> list[str]:

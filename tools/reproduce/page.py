@@ -47,7 +47,9 @@ Stochastic Mechanics" (ICML 2024) and its authors' notebooks unless another sour
   "sampling alone" is what an exact sampler of as many samples would show.
 - **CPU s** are all CPU seconds of a run on one core, with sampling and measuring, and in brackets those of
   training or propagation alone. The factor beside a published time is that time over our CPU seconds.
-- **bold**: the smallest error of its metric, exact and grid solvers left out of the competition."""
+- **bold**: the smallest error of its metric, exact and grid solvers left out of the competition. Two methods
+  "cannot be told apart" where their errors are closer than their bars, or where neither is further above what
+  sampling alone shows than its bar or a fifth."""
 
 
 def write_page(
@@ -128,7 +130,8 @@ def rows_markdown(case: str, rows: Sequence[Row]) -> list[str]:
         lines = list(group)
         winner = best(lines) if sum(row.ours is not None and not row.reference for row in lines) > 1 else None
         for k, row in enumerate(lines):
-            ours = number(row.ours) if row.ours is not None else "-"
+            # a value stands beside the exact one, to as many digits
+            ours = number(row.ours, 3 if row.exact is None else 6)
             cells.append(
                 [
                     metric if k == 0 else "",

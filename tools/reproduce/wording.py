@@ -9,17 +9,17 @@ from tools.reproduce.rows import Published, Row, Value
 from tools.reproduce.task import Task
 
 
-def number(value: Value | None) -> str:
-    """A number with its bar, both to the digits that mean something."""
+def number(value: Value | None, digits: int = 3) -> str:
+    """A number with its bar, both to the digits that mean something; without one to so many digits."""
     if value is None:
         return "-"
     if not value.bar or not math.isfinite(value.bar):
-        return f"{value.value:.3g}"
+        return f"{value.value:.{digits}g}"
     # two digits of the bar, and the number to the same place
     place = 1 - math.floor(math.log10(value.bar))
     if abs(value.value) >= 1e-3 and place <= 6:
-        digits = max(0, place)
-        return f"{value.value:.{digits}f} ± {value.bar:.{digits}f}"
+        places = max(0, place)
+        return f"{value.value:.{places}f} ± {value.bar:.{places}f}"
     return f"{value.value:.3g} ± {value.bar:.2g}"
 
 
@@ -51,10 +51,14 @@ def published_time(row: Row) -> str:
 
 
 def task_input(task: Task) -> str:
-    """The input file with what is different."""
+    """The input file with what is different in the solution: seed and output are in the command."""
     if not task.input:
         return f"`{task.key}`"
-    changes = [f"{key.split('.')[-1]} = {value}" for key, value in task.changes.items() if key != "seed"]
+    changes = [
+        f"{key.split('.')[-1]} = {value}"
+        for key, value in task.changes.items()
+        if key not in ("seed", "time.save") and not key.startswith("output.")
+    ]
     return ", ".join([f"`{task.input.removeprefix('inputs/')}`", *changes])
 
 
