@@ -30,6 +30,7 @@ ROWS = [
 
 def test_numbers_have_the_digits_that_mean_something() -> None:
     assert number(Value(0.123456, 0.0123)) == "0.123 ± 0.012"
+    assert number(Value(0.14261234, 4.8e-6)) == "0.1426123 ± 0.0000048"
     assert number(Value(12345.6, 120.0)) == "12346 ± 120"
     assert number(Value(1.234e-5, 2.2e-6)) == "1.23e-05 ± 2.2e-06"
     assert number(Value(0.5)) == "0.5"
@@ -67,7 +68,7 @@ def test_a_case_says_who_is_best() -> None:
     assert "0.4 (0.1)" in lines[3]
     assert lines[5].startswith("| energy drift | DSM | - | - |")
     assert verdict == "Var: t-VMC, not DSM, is best (0.4 CPU s against -)."
-    assert notes == "Fock, Var: very exact."
+    assert notes == "Fock: very exact."
 
 
 def test_seeds_share_a_line_unless_one_failed() -> None:

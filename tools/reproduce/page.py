@@ -146,10 +146,14 @@ def rows_markdown(case: str, rows: Sequence[Row]) -> list[str]:
                 ]
             )
             if row.note:
-                notes.append(f"{row.method}, {row.metric}: {row.note}.")
+                notes.append(f"{row.method}: {row.note.rstrip('.')}.")
     sentences = [sentence(own, winner) for own, winner in competitions(rows)]
     parts = [f"### {case}", table(HEADER, cells)]
-    return [*parts, *([" ".join(sentences)] if sentences else []), *([" ".join(notes)] if notes else [])]
+    return [
+        *parts,
+        *([" ".join(sentences)] if sentences else []),
+        *([" ".join(dict.fromkeys(notes))] if notes else []),
+    ]
 
 
 def sources(profile: Profile, names: Sequence[str], found: Found) -> str:

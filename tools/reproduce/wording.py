@@ -17,7 +17,7 @@ def number(value: Value | None, digits: int = 3) -> str:
         return f"{value.value:.{digits}g}"
     # two digits of the bar, and the number to the same place
     place = 1 - math.floor(math.log10(value.bar))
-    if abs(value.value) >= 1e-3 and place <= 6:
+    if abs(value.value) >= 1e-3 and place <= 7:
         places = max(0, place)
         return f"{value.value:.{places}f} ± {value.bar:.{places}f}"
     return f"{value.value:.3g} ± {value.bar:.2g}"
