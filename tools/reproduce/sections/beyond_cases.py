@@ -115,13 +115,15 @@ class Breathing:
 def breathing(profile: Profile) -> list[Breathing]:
     """Several numbers of bosons and strengths; the one that is drawn first."""
     kinds = profile.pick([(3, 0.2), (2, 0.2), (4, 0.2), (3, 0.1)], [(3, 0.2), (3, 0.1)], [(2, 0.2)])
-    seconds = {2: 18.0, 3: 26.0, 4: 32.0}
+    seconds = {2: 18.0, 3: 26.0, 4: 70.0}
     found = []
     for k, (particles, g) in enumerate(kinds):
         samples = profile.pick(8190 if k == 0 else 4090, 2040, 200)
         settings = {**FEW, "evaluation.samples": samples}
         physics: dict[str, Any] = {"system.particles": particles, "system.interaction.quench.g.to": g}
-        settings |= profile.pick({}, {"march.walkers": 1024}, TINY)
+        # of the default 4,096 walkers of four bosons too few carry the weight after t = 4.8
+        many: Changes = {"march.walkers": 8192} if particles == 4 else {}
+        settings |= profile.pick(many, {"march.walkers": 1024}, TINY)
         start = profile.pick(1.5, 1.5, 0.05)
         if profile.name == "trial":
             physics |= {
