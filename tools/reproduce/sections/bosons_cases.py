@@ -103,8 +103,12 @@ class Entrant:
 
 def cases(profile: Profile) -> list[Case]:
     """All problems: two bosons with three strengths, then more bosons."""
-    several = [(2, 0.5), (2, 1.0), (2, 2.0), (3, 1.0), (4, 1.0), (5, 1.0)]
-    return [Case(number, g, profile) for number, g in profile.pick(several, several, [(2, 1.0), (3, 1.0)])]
+    chosen = profile.pick(
+        [(2, 0.5), (2, 1.0), (2, 2.0), (3, 1.0), (4, 1.0), (5, 1.0)],
+        [(2, 1.0), (2, 2.0), (3, 1.0), (5, 1.0)],
+        [(2, 1.0), (3, 1.0)],
+    )
+    return [Case(number, g, profile) for number, g in chosen]
 
 
 def entrants(case: Case) -> list[Entrant]:
