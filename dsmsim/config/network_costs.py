@@ -2,7 +2,8 @@
 
 Parameter counts are exact; the networks themselves are not needed for them (torch takes seconds to load).
 
-Symbols: `n` coordinates, N particles, D dimensions, H width, Q = N (N - 1) / 2 pairs.
+Symbols: `n` coordinates, N particles, D dimensions, H width, Q = N (N - 1) / 2 pairs, 0 without
+interaction.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class NetworkCosts(ABC):
         system, self.table = config.system, config.network
         self.n, self.particles, self.dimensions = system.coordinates, system.particles, system.dimensions
         self.width = self.table.width
-        self.pairs = math.comb(self.particles, 2)
+        # without interaction a product stays a product: no network of pairs is made
+        self.pairs = math.comb(self.particles, 2) if system.interaction is not None else 0
 
     @abstractmethod
     def layers(self) -> list[Shape]:
@@ -138,7 +140,7 @@ class PotentialCosts(NetworkCosts):
     @property
     def messages(self) -> bool:
         """Whether pairs tell particles of each other."""
-        return self.table.messages and self.particles > 1
+        return self.table.messages and self.pairs > 0
 
     @property
     def node_features(self) -> int:
@@ -156,11 +158,11 @@ class PotentialCosts(NetworkCosts):
 
     @property
     def hidden_biases(self) -> int:
-        return self.table.blocks * (2 if self.particles > 1 else 1)
+        return self.table.blocks * (2 if self.pairs else 1)
 
     def layers(self) -> list[Shape]:
         found = [*_linear(self.node_features, self.width), (CHANNELS, self.width)]
-        if self.particles > 1:
+        if self.pairs:
             found += [*_linear(self.pair_features, self.width), (CHANNELS, self.width)]
         return found
 

@@ -116,6 +116,25 @@ def test_counts_are_those_of_the_networks(kind: str, tensor: dict[str, Any] | No
         assert make_plan(config).networks == counts
 
 
+@pytest.mark.parametrize("messages", [True, False])
+def test_without_interaction_nothing_is_counted_for_pairs(messages: bool) -> None:
+    from dsmsim.networks import build_fields
+    from dsmsim.system import build_initial, build_system
+
+    memory = []
+    for particles in (2, 40):
+        data = two_bosons() | {"network": {"kind": "potential", "width": 12, "messages": messages}}
+        data["system"] |= {"particles": particles}
+        del data["system"]["interaction"]
+        config = parse_config(data, environment=False)
+        fields = build_fields(config, build_system(config), build_initial(config))
+        counts = {name: sum(p.numel() for p in each.parameters()) for name, each in fields.networks().items()}
+        plan = make_plan(config)
+        assert plan.networks == counts
+        memory.append(plan.memory.training)
+    assert memory[1] < 20 * memory[0]  # 780 pairs would take hundreds of times as much as one
+
+
 def test_the_checkpoint_holds_what_the_optimizer_remembers() -> None:
     from dsmsim.training.loop import Hooks, train
     from dsmsim.training.state import new_state
