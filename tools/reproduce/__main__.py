@@ -115,7 +115,9 @@ def page_command(
     place = place_of(chosen, out)
     names = [name for name in SECTIONS if not only or name in {each.split("/")[0] for each in only}]
     target = ROOT / "docs" if docs else place
-    write_page(chosen, names, Found(place), target, Console())
+    terminal = Console()
+    # in a file nobody sees where lines would be broken
+    write_page(chosen, names, Found(place), target, terminal if terminal.is_terminal else Console(width=150))
 
 
 @app.command("measure", hidden=True)
