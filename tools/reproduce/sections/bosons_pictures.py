@@ -91,7 +91,7 @@ def draw(profile: Profile, found: Found) -> list[Picture]:
     """All figures for which there are results."""
     cases = [each for case in of.cases(profile) if (each := known(case, found)) is not None]
     twos = [each for each in cases if each.case.particles == 2]
-    pictures = [picture for each in twos for picture in maps(each)]
+    pictures = [picture for each in cases for picture in maps(each)]
     if twos:
         pictures.append(moments(twos))
     of_g1 = [each for each in cases if each.case.g == 1.0]

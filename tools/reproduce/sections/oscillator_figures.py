@@ -196,21 +196,23 @@ def maps(case: Case, known: list[Known]) -> Picture:
 
 
 def training(profile: Profile, found: Found) -> Iterator[Picture]:
-    """The loss and its parts over training."""
+    """The loss over training, its parts, and the residual of the PINN beside it."""
     histories = []
     for case in CASES:
-        for task in of_method(case, DSM, profile)[:1]:
-            stored = found.results(task)
-            if stored is not None and "training" in stored.results:
-                histories.append((case, stored.results["training"]))
+        own, rival = (history(case, method, profile, found) for method in (DSM, PINN))
+        if own is not None:
+            histories.append((case, own, rival))
     if not histories:
         return
     with drawing.panels(1, len(histories), 2.2) as (figure, axes):
-        for ax, (case, history) in zip(axes[0], histories, strict=True):
+        for ax, (case, own, rival) in zip(axes[0], histories, strict=True):
             for (name, label), color in zip(PARTS.items(), PART_COLORS, strict=True):
-                values = history.get(name)
+                values = own.get(name)
                 if values is not None and np.any(values > 0.0):
-                    ax.plot(history["epoch"], values, color=color, label=label)
+                    ax.plot(own["epoch"], values, color=color, label=label)
+            if rival is not None:
+                look = {"color": canvas.PURPLE, "linestyle": ":", "label": "PINN, its own loss"}
+                ax.plot(rival["epoch"], rival["loss"], **look)
             ax.set_yscale("log")
             ax.set_title(case.title)
             ax.set_xlabel("epoch")
@@ -218,9 +220,18 @@ def training(profile: Profile, found: Found) -> Iterator[Picture]:
         drawing.legend_of(figure, axes)
     caption = (
         "The loss over training and its parts, first seed, in the natural units of each problem. The initial "
-        "condition is met exactly and has no part of its own."
+        "condition is met exactly and has no part of its own. The loss of the PINN is another one."
     )
     yield Picture("oscillator_training", caption, figure)
+
+
+def history(case: Case, method: str, profile: Profile, found: Found) -> Mapping[str, NDArray[Any]] | None:
+    """What was logged in the training of the first seed; None where there is none."""
+    for task in of_method(case, method, profile)[:1]:
+        stored = found.results(task)
+        if stored is not None:
+            return stored.results.get("training")
+    return None
 
 
 def trajectories(profile: Profile, found: Found) -> Iterator[Picture]:
