@@ -12,7 +12,7 @@ from rich.console import Console
 from tools.reproduce import page
 from tools.reproduce.chapter import Chapter, Grid, Picture, RowsTable, Words
 from tools.reproduce.found import Found
-from tools.reproduce.page import once, rows_markdown, write_page
+from tools.reproduce.page import made, once, rows_markdown, write_page
 from tools.reproduce.profile import PROFILES
 from tools.reproduce.rows import Published, Row, Value
 from tools.reproduce.task import Task
@@ -78,6 +78,17 @@ def test_seeds_share_a_line_unless_one_failed() -> None:
     lines[1][2] = "diverged"
     assert once(lines) == lines
     assert len(once([["a", "run a --set g=1", ""], ["b", "run a --set g=2", ""]])) == 2
+
+
+def test_who_made_it_and_at_what_cost() -> None:
+    one = {"finished": "2026-05-01T10:00:00", "cpu_seconds": 90.0, "dsmsim_version": "0.1.0"}
+    one |= {"torch_version": "2.13.0", "numpy_version": "2.4"}
+    (line,) = made([one, one | {"finished": "2026-05-03T10:00:00", "torch_version": "2.12.0"}])
+    assert line == (
+        "- Made on 2026-05-01 to 2026-05-03 by dsmsim 0.1.0, torch 2.12.0, 2.13.0, numpy 2.4, in 3 CPU "
+        "minutes altogether."
+    )
+    assert made([]) == []
 
 
 def test_the_page_is_written_from_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

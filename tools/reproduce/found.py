@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from tools.reproduce.columns import read_columns
+from tools.reproduce.columns import read_attributes, read_columns
 from tools.reproduce.task import Task
 
 if TYPE_CHECKING:
@@ -86,6 +86,15 @@ class Found:
             return None
         self.used.add(task.key)
         return read_columns(self.file(task))
+
+    def origin(self, task: Task) -> Mapping[str, Any] | None:
+        """When, by what versions and at what cost it was made; None where there is nothing."""
+        if self.state(task) != "done":
+            return None
+        if task.method == "measure":
+            return read_attributes(self.file(task))
+        stored = self.results(task)
+        return None if stored is None else stored.attributes.get("provenance", {})
 
     def entry(self, task: Task, reference: Task | None) -> Entry | None:
         """Errors of a run against another task, or the closed form; None where results are missing."""

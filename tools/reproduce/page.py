@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from rich.console import Console
@@ -99,11 +100,26 @@ def save(picture: Picture, directory: Path) -> None:
 
 def summary(rows: Sequence[Row], found: Found, names: Sequence[str], profile: Profile) -> str:
     """What the tables say altogether, and how much stands behind them."""
-    states = [found.state(task) for name in names for task in section(name).tasks(profile)]
-    gaps = len(states) - states.count("done")
-    stands = f"- {states.count('done')} of {len(states)} tasks stand behind this page"
+    tasks = [task for name in names for task in section(name).tasks(profile)]
+    origins = [origin for task in tasks if (origin := found.origin(task)) is not None]
+    gaps = len(tasks) - len(origins)
+    stands = f"- {len(origins)} of {len(tasks)} tasks stand behind this page"
     stands += f"; of the other {gaps} the table at the end says why." if gaps else "."
-    return "\n".join(["## In short", "", *summary_lines(rows), stands])
+    return "\n".join(["## In short", "", *summary_lines(rows), stands, *made(origins)])
+
+
+def made(origins: Sequence[Mapping[str, Any]]) -> list[str]:
+    """When and by what the results were made, and what they cost together."""
+    if not origins:
+        return []
+    days = sorted({str(origin["finished"])[:10] for origin in origins})
+    spent = sum(float(origin.get("cpu_seconds", 0.0)) for origin in origins)
+    versions = [
+        f"{package} {', '.join(sorted({str(origin[f'{package}_version']) for origin in origins}))}"
+        for package in ("dsmsim", "torch", "numpy")
+    ]
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return [f"- Made on {when} by {', '.join(versions)}, in {spent / 60.0:.0f} CPU minutes altogether."]
 
 
 def markdown(chapter: Chapter) -> str:
