@@ -161,7 +161,7 @@ def chapter(profile: Profile, found: Found) -> Chapter:
 INTRODUCTION = """\
 Theorem (Orlova et al.): for X driven by the exact fields and X_θ by the trained ones, from the same start and
 with the same Brownian path, sup over t ≤ T of E|X - X_θ|² ≤ C_T L(u_θ, v_θ). We know of no published number
-for C_T, nor of a measurement. Here both sides are measured at epochs between the first and the last of
+for C_T. Here both sides are measured at epochs between the first and the last of
 ordinary trainings:
 
 - **Networks** of u and v with Nelson's two residuals and a learned initial condition, as published
