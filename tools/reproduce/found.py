@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,9 @@ class Found:
 
     Attributes:
         out: the directory; a task's is OUT/SECTION/NAME.
-        used: keys of the tasks that were asked for and have results, for the page's list of files.
     """
 
     out: Path
-    used: set[str] = field(default_factory=set)
 
     def directory(self, task: Task) -> Path:
         """Where a task's files are."""
@@ -70,7 +68,6 @@ class Found:
             return None
         from dsmsim.store import read_results
 
-        self.used.add(task.key)
         return read_results(self.file(task))
 
     def config(self, task: Task) -> Config | None:
@@ -84,7 +81,6 @@ class Found:
         """Of a measurement; None where there are none."""
         if self.state(task) != "done":
             return None
-        self.used.add(task.key)
         return read_columns(self.file(task))
 
     def origin(self, task: Task) -> Mapping[str, Any] | None:
@@ -107,5 +103,4 @@ class Found:
         from dsmsim.methods.comparing import compare_several
 
         against = Path(CLOSED_FORM) if reference is None else self.directory(reference)
-        self.used.update(task.key for task in [*tasks, *([reference] if reference else [])])
         return compare_several([self.directory(task) for task in tasks], against)

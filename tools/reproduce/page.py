@@ -24,17 +24,7 @@ from tools.reproduce.wording import costs, number, published, published_time, ta
 SEED = re.compile(r"-seed\d+| --set seed=\d+")
 PAGE, PICTURES = "published.md", "published"
 DOTS, QUALITY = 160, 88  # per inch; of WebP
-HEADER = (
-    "metric",
-    "method",
-    "published",
-    "ours",
-    "exact",
-    "sampling alone",
-    "CPU s",
-    "published time",
-    "input",
-)
+HEADER = ("metric", "method", "published", "ours", "exact", "sampling alone", "CPU s", "published time")
 
 INTRODUCTION = """\
 # Published results, reproduced
@@ -146,29 +136,31 @@ def rows_markdown(case: str, rows: Sequence[Row]) -> list[str]:
         lines = list(group)
         winner = best(lines) if sum(row.ours is not None and not row.reference for row in lines) > 1 else None
         for k, row in enumerate(lines):
-            # a value stands beside the exact one, to as many digits
-            ours = number(row.ours, 3 if row.exact is None else 6)
-            cells.append(
-                [
-                    metric if k == 0 else "",
-                    row.method,
-                    published(row.published),
-                    f"**{ours}**" if row is winner else ours,
-                    "-" if row.exact is None else f"{row.exact:.6g}",
-                    "-" if row.floor is None else f"{row.floor:.2g}",
-                    costs(row),
-                    published_time(row),
-                    task_input(row.task),
-                ]
-            )
+            _, method, quoted, ours, *rest = cells_of(row)
+            shown = f"**{ours}**" if row is winner else ours
+            cells.append([metric if k == 0 else "", method, quoted, shown, *rest, task_input(row.task)])
             if row.note:
                 notes.append(f"{row.method}: {row.note.rstrip('.')}.")
     sentences = [sentence(own, winner) for own, winner in competitions(rows)]
-    parts = [f"### {case}", table(HEADER, cells)]
+    parts = [f"### {case}", table((*HEADER, "input"), cells)]
     return [
         *parts,
         *([" ".join(sentences)] if sentences else []),
         *([" ".join(dict.fromkeys(notes))] if notes else []),
+    ]
+
+
+def cells_of(row: Row) -> list[str]:
+    """A row in the columns of `HEADER`."""
+    return [
+        row.metric,
+        row.method,
+        published(row.published),
+        number(row.ours, 3 if row.exact is None else 6),  # to as many digits as the exact value beside it
+        "-" if row.exact is None else f"{row.exact:.6g}",
+        "-" if row.floor is None else f"{row.floor:.2g}",
+        costs(row),
+        published_time(row),
     ]
 
 
@@ -200,17 +192,8 @@ def once(cells: list[list[str]]) -> list[list[str]]:
 def terminal_table(case: str, rows: Sequence[Row]) -> Table:
     """A case for the terminal."""
     shape = Table(title=case, title_justify="left")
-    for name in ("metric", "method", "published", "ours", "exact", "floor", "CPU s", "published time"):
+    for name in HEADER:
         shape.add_column(name, justify="left" if name in ("metric", "method") else "right", overflow="fold")
     for row in rows:
-        shape.add_row(
-            row.metric,
-            row.method,
-            published(row.published),
-            number(row.ours),
-            "-" if row.exact is None else f"{row.exact:.6g}",
-            "-" if row.floor is None else f"{row.floor:.2g}",
-            costs(row),
-            published_time(row),
-        )
+        shape.add_row(*cells_of(row))
     return shape

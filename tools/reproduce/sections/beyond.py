@@ -16,6 +16,8 @@ from tools.reproduce.sections.beyond_cases import Case, Ten
 from tools.reproduce.task import Task
 from tools.reproduce.wording import number, shown
 
+NOISELESS = 1e3  # standard errors, beyond which the error bar is rounding
+
 OPENING = """\
 None of this was published with the method. Where a solver reaches, the exact solution stands beside (`dsmsim
 baseline exact`: a grid of relative coordinates, or a Fourier grid); where none does, only what the run itself
@@ -61,9 +63,6 @@ def tasks(profile: Profile) -> list[Task]:
     cases = [each.case for each in of.breathing(profile)]
     cases += [of.tunnelling(profile), *of.plane(profile)]
     return [*(task for case in cases for task in case.all_tasks()), *of.ten(profile).all_tasks()]
-
-
-NOISELESS = 1e3  # standard errors, beyond which the error bar is rounding
 
 
 def chapter(profile: Profile, found: Found) -> Chapter:

@@ -17,13 +17,12 @@ from dsmsim.analysis import Entry
 from dsmsim.analysis.compare import at_times
 from dsmsim.store import StoredResults
 from tools.reproduce.found import Found
-from tools.reproduce.rows import Row, Value, over_seeds
+from tools.reproduce.rows import MEAN_ABSOLUTE, Row, Value, over_seeds
 from tools.reproduce.sections import beyond_cases as of
 from tools.reproduce.sections.beyond_cases import Breathing, Case
 
 Array = NDArray[np.float64]
 
-MEAN_ABSOLUTE = float(np.sqrt(2.0 / np.pi))  # mean of |noise| in standard deviations
 LEAST_TIMES = 8  # from which a damped cosine is fitted
 
 

@@ -11,7 +11,7 @@ from dsmsim.analysis import Entry
 from tools.reproduce.chapter import Chapter, Grid, Picture, RowsTable, Words
 from tools.reproduce.found import Found
 from tools.reproduce.profile import Profile
-from tools.reproduce.rows import Row, Value, over_seeds
+from tools.reproduce.rows import MEAN_ABSOLUTE, Row, Value, over_seeds
 from tools.reproduce.sections import bosons_cases as of
 from tools.reproduce.sections import bosons_pictures as pictures
 from tools.reproduce.sections.bosons_cases import Entrant
@@ -20,7 +20,6 @@ from tools.reproduce.wording import shown
 
 AT_THE_END = "Var x1 at t = 1"
 CENT = 100.0
-MEAN_ABSOLUTE = float(np.sqrt(2.0 / np.pi))  # mean of |noise| in standard deviations
 
 OPENING = """\
 Bosons in a harmonic trap (ħ = 0.1, m = ω = 1) are at rest in its ground state; at t = 0 they begin to repel
@@ -85,12 +84,10 @@ def chapter(profile: Profile, found: Found) -> Chapter:
     cases = of.cases(profile)
     solved = [Solved(each, found) for case in cases for each in of.entrants(case)]
     rows = [row for each in solved for row in each.rows()]
-    twos = [row for row in rows if row.case.startswith("2 ")]
-    more = [row for row in rows if not row.case.startswith("2 ")]
     blocks: list[Words | RowsTable | Grid | Picture] = [Words(OPENING)]
     blocks += [Words(AT_A_GLANCE), at_a_glance(solved)]
     blocks += pictures.draw(profile, found)
-    blocks += [RowsTable(twos), RowsTable(more), Words(GRIDS), grids(solved)]
+    blocks += [RowsTable(rows), Words(GRIDS), grids(solved)]
     return Chapter("Interacting bosons", [*blocks, *difference_of_grids(solved, found)])
 
 
