@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tools.reproduce.task import Task
 
@@ -107,6 +108,12 @@ def over_seeds(values: Sequence[float], bar: float | None = None) -> Value | Non
         return None
     spread = float(found.std(ddof=1)) if found.size > 1 else bar
     return Value(float(found.mean()), spread, found.size)
+
+
+def power_law(x: ArrayLike, y: ArrayLike) -> Value:
+    """Slope of log y over log x with its standard error, from three points on."""
+    (slope, _), covariance = np.polyfit(np.log(x), np.log(y), 1, cov=True)
+    return Value(float(slope), float(np.sqrt(covariance[0, 0])))
 
 
 def best(rows: Sequence[Row]) -> Row | None:

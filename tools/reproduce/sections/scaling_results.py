@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tools.reproduce.found import Found
 from tools.reproduce.measurements.epochs_to_error import exact_growth
 from tools.reproduce.measurements.scaling_problems import INPUTS, config_of
-from tools.reproduce.rows import Value
+from tools.reproduce.rows import Value, power_law
 from tools.reproduce.task import Task
 
 Array = NDArray[np.float64]
@@ -106,13 +106,9 @@ def fitted_slope(d: Array, value: Array) -> Value | None:
     """Of log value over log d, with its standard error from three points on."""
     if len(d) < 2:
         return None
-    x, y = np.log(d), np.log(value)
-    gradient, start = np.polyfit(x, y, 1)
     if len(d) < FEWEST:
-        return Value(float(gradient), None, len(d))
-    rest = y - gradient * x - start
-    variance = float(rest @ rest) / (len(d) - 2) / float(((x - x.mean()) ** 2).sum())
-    return Value(float(gradient), math.sqrt(variance), len(d))
+        return Value(float(np.polyfit(np.log(d), np.log(value), 1)[0]))
+    return power_law(d, value)
 
 
 def epoch_times(tasks: Iterable[Task], found: Found) -> list[Curve]:

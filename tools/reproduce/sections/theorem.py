@@ -20,7 +20,7 @@ from tools.reproduce.columns import read_attributes
 from tools.reproduce.drawing import legend_of, panels
 from tools.reproduce.found import Found
 from tools.reproduce.profile import Profile
-from tools.reproduce.rows import Value, over_seeds
+from tools.reproduce.rows import Value, over_seeds, power_law
 from tools.reproduce.task import Task
 from tools.reproduce.wording import number, shown, task_input
 
@@ -221,10 +221,7 @@ def cloud_of(case: Case, profile: Profile, found: Found) -> Cloud | None:
 
 def fitted(loss: Array, distance: Array) -> Value | None:
     """Slope of log distance against log loss with its standard error; None for too few points."""
-    if len(loss) < FEWEST:
-        return None
-    (slope, _), covariance = np.polyfit(np.log(loss), np.log(distance), 1, cov=True)
-    return Value(float(slope), float(np.sqrt(covariance[0, 0])))
+    return None if len(loss) < FEWEST else power_law(loss, distance)
 
 
 def line(cloud: Cloud) -> list[str]:
